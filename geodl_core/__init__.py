@@ -1,0 +1,1 @@
+"""geodl: run Esri model definitions over STAC scenes. Import the submodules; this package imports nothing."""

@@ -1,0 +1,78 @@
+"""The `geodl` command: its subcommands, and errors as a person wants to read them."""
+
+import sys
+from collections.abc import Callable
+from importlib import import_module
+
+import click
+
+from geodl_core.errors import GeodlError
+from geodl_core.settings import Settings
+
+COMMANDS = {
+    "run": "geodl_core.cli.run:run",
+    "search": "geodl_core.cli.search:search",
+}
+"""Name → module:attribute; imported when asked for, so that `geodl --help` stays light."""
+INTERRUPTED = 130
+
+
+class LazyGroup(click.Group):
+    """A group that imports a subcommand's module when it is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all subcommands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a subcommand."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="geodl", prog_name="geodl", message="%(prog)s %(version)s")
+def geodl() -> None:
+    """Run Esri model definitions (.emd, .dlpk) over STAC scenes; get results as STAC Items.
+
+    \b
+    Examples:
+      geodl run item.json --model landcover.emd
+      geodl search --bbox 12.9,47.7,13.3,48.0
+    """
+
+
+def main() -> None:
+    """Run the command line; exit with the code of the error, after one plain line about it."""
+    sys.exit(guarded(lambda: geodl.main(standalone_mode=False)))
+
+
+def guarded(run: Callable[[], object]) -> int:
+    """Run a command and return its exit code, errors reported on standard error."""
+    try:
+        run()
+    except GeodlError as error:
+        click.echo(f"error: {error.message}", err=True)
+        if error.hint:
+            click.echo(f"hint: {error.hint}", err=True)
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted; the same command goes on where this one stopped", err=True)
+        return INTERRUPTED
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except BrokenPipeError:
+        return 0
+    except Exception as error:  # the adapter: whatever else happens must not be a wall of text
+        if Settings.from_env().is_debugging:
+            raise
+        click.echo(f"error: unexpected: {type(error).__name__}: {str(error).splitlines()[:1]}", err=True)
+        click.echo("hint: this is a fault in geodl; GEODL_DEBUG=1 shows where it came from", err=True)
+        return 1
+    return 0

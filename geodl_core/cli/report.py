@@ -1,0 +1,74 @@
+"""What a run says of itself: its plan before, its classes after."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from geodl_core.domain.grid import cell_size
+from geodl_core.domain.plan import tile_count
+
+if TYPE_CHECKING:
+    from geodl_core.engine.plan_scene import ScenePlan
+    from geodl_core.engine.run_scene import RunResult
+
+
+def plan_lines(planned: "ScenePlan", live: int) -> Iterator[str]:
+    """Yield the decisions of a plan, one a line."""
+    model, plan, radiometry = planned.model, planned.plan, planned.radiometry
+    pairs = zip(model.bands, planned.bands, plan.sources, strict=True)
+    chosen = ", ".join(f"{wanted} ← {_band_label(band, source.ratio)}" for wanted, band, source in pairs)
+    height, width = plan.grid.shape
+    x_size, _ = cell_size(plan.grid)
+    tiles = tile_count(plan.grid, plan.core_px)
+    read = [side + 2 * plan.halo_px for side in plan.core_px]
+    yield f"model    {model.name} {model.version or ''} ({model.digest[:8]}), {len(model.classes)} classes"
+    yield f"bands    {chosen}"
+    scale = "" if radiometry.source_range is None else f", {radiometry.source_range} → {model.scaling.data_range}"
+    yield f"values   {radiometry.kind}{scale}"
+    yield f"grid     {height} × {width} pixels of {x_size:g}, {plan.grid.crs[:40]}"
+    yield (
+        f"tiles    {live} of {tiles} live, {read[0]} × {read[1]} pixels read, "
+        f"halo {plan.halo_px} (from {model.halo_origin}), beyond the scene {plan.pad}"
+    )
+    for note in model.notes:
+        yield f"note     {note}"
+
+
+def print_result(result: "RunResult", catalog: str) -> None:
+    """Print the classes with their areas, and where everything lies."""
+    console = Console(soft_wrap=True, highlight=False)
+    item = result.item
+    classes = item["assets"]["classification"]["classification:classes"]
+    area_km2 = item["properties"].get("geodl:pixel_area_m2", 0) / 1e6
+    console.print(_class_table(classes, area_km2))
+    state = "computed" if result.is_computed else "present already, nothing was computed"
+    console.print(f"status   {state}")
+    for key in ("classification", "preview"):
+        console.print(f"{key:<8} {Path(item['assets'][key]['href'])}")
+    console.print(f"item     {result.folder / item['id']}.json")
+    console.print(f"catalog  {catalog} → {item['collection']}/{item['id']}")
+
+
+def _class_table(classes: list[dict[str, Any]], pixel_km2: float) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name, justify in (("", "left"), ("value", "right"), ("class", "left"), ("pixels", "right")):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    table.add_column("share", justify="right")
+    table.add_column("km²", justify="right")
+    for entry in classes:
+        swatch = Text("██", style=f"#{entry['color_hint']}")
+        area = f"{entry['count'] * pixel_km2:,.3f}" if pixel_km2 else "–"
+        cells = (str(entry["value"]), entry["title"], f"{entry['count']:,}", f"{entry['percentage']:.2f} %", area)
+        table.add_row(swatch, *cells)
+    return table
+
+
+def _band_label(band: Any, ratio: int | None) -> str:
+    place = f"{band.asset}:{band.index + 1}"
+    if ratio == 1:
+        return place
+    return f"{place} (warped)" if ratio is None else f"{place} (×{ratio} bilinear)"

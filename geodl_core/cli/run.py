@@ -1,0 +1,163 @@
+"""`geodl run`: one Item, one model, one result."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from geodl_core.errors import InputError
+from geodl_core.settings import CATALOG_NAME, Settings
+
+if TYPE_CHECKING:
+    from geodl_core.domain.job import Arguments
+    from geodl_core.engine.run_scene import RunResult
+
+CATALOG_PREFIX = "catalog:"
+ARGUMENTS = ("tile_size", "padding", "threshold")
+
+
+@click.command()
+@click.argument("item")
+@click.option("-m", "--model", required=True, metavar="MODEL", help="A .emd, a .dlpk, or an EMD's JSON text.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder of results.  [default: geodl-out]")
+@click.option("--catalog", metavar="PATH|URL", help="Where results are registered.  [default: catalog.db in --out]")
+@click.option("--collection", metavar="ID", help="Output Collection.  [default: geodl-<model name>]")
+@click.option("--band", "bands", multiple=True, metavar="WANTED=ASSET", help="Which asset holds a band of the model.")
+@click.option("--arg", "arguments", multiple=True, metavar="NAME=VALUE", help="tile_size, padding or threshold.")
+@click.option("--pad", type=click.Choice(["reflect", "edge", "constant"]), help="Beyond the scene.  [default: reflect]")
+@click.option("--radiometry", type=click.Choice(["raw", "reflectance"]), help="Pixel values as stored, or unscaled.")
+@click.option("--source-range", metavar="MIN,MAX", help="Pixel values that the model's DataRange is mapped from.")
+@click.option("--compress", type=click.Choice(["deflate", "zstd", "lzw"]), help="Of the COG.  [default: deflate]")
+@click.option("--shards", type=click.IntRange(min=1), help="Parts that a stopped run can go on from.")
+@click.option("--threads", type=click.IntRange(min=1), help="Tiles computed at a time.  [default: one a core]")
+@click.option("--provider", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--force", is_flag=True, help="Compute anew what exists.")
+@click.option("--keep-parts", is_flag=True, help="Keep the parts after registering.")
+@click.option("--json", "is_json", is_flag=True, help="Print one JSON object, for machines.")
+def run(item: str, model: str, out: Path | None, catalog: str | None, is_json: bool, **options: Any) -> None:
+    """Classify the pixels of a STAC Item with a model, and register the result.
+
+    ITEM is the path or URL of a STAC Item, or catalog:COLLECTION/ID for one of the catalog. The result is a
+    cloud-optimised GeoTIFF and a STAC Item in --out, found by `geodl search`. A finished run repeated prints its
+    Item and does nothing; a stopped one goes on.
+
+    \b
+    Examples:
+      geodl run item.json --model landcover.emd
+      geodl run https://example.com/items/S2B_32UQU.json --model model.dlpk --out results
+      geodl run catalog:sentinel-2-l2a/S2B_32UQU --model water.emd --catalog results/catalog.db
+      geodl run item.json -m model.emd --band NearInfrared=B8A --arg tile_size=1024
+    """
+    from geodl_core.catalog.open import open_catalog  # noqa: PLC0415  # heavy; `geodl run --help` needs none of it
+    from geodl_core.cli.progress import RunProgress  # noqa: PLC0415
+    from geodl_core.cli.report import print_result  # noqa: PLC0415
+    from geodl_core.engine.run_scene import RunRequest, run_scene  # noqa: PLC0415
+    from geodl_core.io.package import load_package  # noqa: PLC0415
+
+    settings = Settings.from_env()
+    out = out or settings.out
+    where = catalog or (str(out / CATALOG_NAME) if out != settings.out else settings.catalog)
+    arguments = _arguments(options)
+    package = load_package(model)
+    with open_catalog(where) as opened:
+        request = RunRequest(
+            item=_source_item(item, opened),
+            package=package,
+            arguments=arguments,
+            out=out,
+            collection=options["collection"],
+            shards=options["shards"],
+            threads=options["threads"],
+            provider=options["provider"],
+            is_forced=options["force"],
+            keeps_parts=options["keep_parts"],
+        )
+        with RunProgress(is_quiet=is_json) as progress:
+            result = run_scene(request, opened, _now, progress.listen)
+    if is_json:
+        click.echo(json.dumps(_as_json(result, where)))
+    else:
+        print_result(result, where)
+
+
+def _source_item(item: str, catalog: Any) -> dict[str, Any]:
+    """Return the source Item, from the catalog or from where it lies."""
+    from geodl_core.errors import ItemError  # noqa: PLC0415
+    from geodl_core.io.stac import parse_item, read_item  # noqa: PLC0415
+
+    if not item.startswith(CATALOG_PREFIX):
+        return read_item(item)
+    collection, slash, item_id = item.removeprefix(CATALOG_PREFIX).partition("/")
+    if not (collection and slash and item_id):
+        raise InputError(f"{item}: expected catalog:COLLECTION/ID")
+    found = catalog.get_item(collection, item_id)
+    if found is None:
+        raise ItemError(f"the catalog has no Item {item_id} in the collection {collection}")
+    location = next((link["href"] for link in found["links"] if link["rel"] == "self"), f"./{item_id}.json")
+    return parse_item(found, location)
+
+
+def _arguments(options: dict[str, Any]) -> "Arguments":
+    from geodl_core.domain.job import Arguments  # noqa: PLC0415
+
+    given = _pairs(options["arguments"], "--arg")
+    unknown = sorted(set(given) - set(ARGUMENTS))
+    if unknown:
+        raise InputError(f"--arg {unknown[0]}: expected one of {', '.join(ARGUMENTS)}")
+    chosen = {name: options[name] for name in ("pad", "radiometry", "compress") if options[name]}
+    return Arguments(
+        tile_size_px=_number(given, "tile_size", int),
+        padding_px=_number(given, "padding", int),
+        threshold=_number(given, "threshold", float),
+        source_range=_range(options["source_range"]),
+        bands=_pairs(options["bands"], "--band"),
+        **chosen,
+    )
+
+
+def _pairs(texts: tuple[str, ...], option: str) -> dict[str, str]:
+    pairs = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise InputError(f"{option} {text}: expected NAME=VALUE")
+        pairs[name.strip()] = value.strip()
+    return pairs
+
+
+def _number(given: dict[str, str], name: str, kind: type) -> Any:
+    try:
+        return kind(given[name]) if name in given else None
+    except ValueError as error:
+        raise InputError(f"--arg {name}: expected a number, found {given[name]}") from error
+
+
+def _range(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError as error:
+        raise InputError(f"--source-range {text}: expected MIN,MAX") from error
+    return low, high
+
+
+def _now() -> Any:
+    from datetime import UTC, datetime  # noqa: PLC0415
+
+    return datetime.now(UTC)
+
+
+def _as_json(result: "RunResult", catalog: str) -> dict[str, Any]:
+    item = result.item
+    return {
+        "status": "computed" if result.is_computed else "present",
+        "id": item["id"],
+        "collection": item["collection"],
+        "folder": str(result.folder),
+        "item": str(result.folder / f"{item['id']}.json"),
+        "catalog": catalog,
+        "assets": {key: asset["href"] for key, asset in item["assets"].items()},
+        "classes": item["assets"]["classification"]["classification:classes"],
+    }

@@ -1,0 +1,224 @@
+"""A STAC Item read for its bands: which asset holds which band, and what its metadata says of the values."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from geodl_core.errors import ItemError
+
+RASTER_TYPES = ("image/tiff", "image/jp2", "image/vnd.stac.geotiff", "application/x-geotiff", "application/x-netcdf")
+RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".nc", ".img")
+SIDE_ROLES = frozenset({"thumbnail", "overview", "metadata", "visual", "reference"})
+"""Assets with these roles are pictures of the scene or beside it, not its measurements."""
+
+COMMON_NAMES = {
+    "red": "red",
+    "green": "green",
+    "blue": "blue",
+    "infrared": "nir",
+    "nearinfrared": "nir",
+    "nearinfrared_1": "nir",
+    "nearinfrared_2": "nir08",
+    "coastalblue": "coastal",
+    "yellow": "yellow",
+    "rededge": "rededge",
+    "shortwaveinfrared": "swir16",
+    "midinfrared": "swir16",
+    "midinfrared_1": "swir16",
+    "midinfrared_2": "swir22",
+    "thermal": "lwir",
+    "thermal_1": "lwir11",
+    "thermal_2": "lwir12",
+    "panchromatic": "pan",
+}
+"""Esri's WellKnownBandNames in lower case → STAC common names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """One band of one asset, as the Item describes it."""
+
+    asset: str
+    index: int
+    """0-based within the asset."""
+    names: tuple[str, ...]
+    """All names it answers to, lower case: band name, common name, and the asset's key where the asset has one band."""
+    href: str
+    media_type: str
+    roles: tuple[str, ...]
+    scale: float | None
+    offset: float | None
+    nodata: float | None
+    value_range: tuple[float, float] | None
+    """Minimum and maximum from the Item's statistics."""
+    cell_size: float | None
+    checksum: str | None
+    size_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """An Item's identity and bands."""
+
+    id: str
+    collection: str | None
+    bands: tuple[Band, ...]
+    properties: Mapping[str, Any]
+
+
+def read_scene(item: Mapping[str, Any]) -> Scene:
+    """Return the scene that an Item describes (STAC 1.0 `eo:bands` and `raster:bands`, or 1.1 `bands`).
+
+    Args:
+        item: the Item's JSON with absolute asset hrefs.
+
+    Raises:
+        ItemError: not an Item, or one without assets.
+    """
+    if item.get("type") != "Feature" or not isinstance(item.get("assets"), Mapping) or not item.get("id"):
+        raise ItemError(f"expected a STAC Item (a Feature with id and assets), found type {item.get('type')!r}")
+    properties = item.get("properties") or {}
+    bands = tuple(band for key, asset in item["assets"].items() for band in _asset_bands(key, asset, properties))
+    return Scene(str(item["id"]), item.get("collection"), bands, properties)
+
+
+def choose_bands(scene: Scene, wanted: Sequence[int | str], mapping: Mapping[str, str]) -> tuple[Band, ...]:
+    """Return the scene's bands that a model wants, in its order.
+
+    Args:
+        scene: where to look.
+        wanted: 0-based indices into the one multi-band asset, or band names.
+        mapping: the user's own choice, wanted band → asset key, band name, or `asset:index` (1-based as in GDAL).
+
+    Raises:
+        ItemError: a band is missing or ambiguous; says which there are.
+    """
+    unknown = set(mapping) - {str(band) for band in wanted}
+    if unknown:
+        asked, known = ", ".join(sorted(unknown)), ", ".join(map(str, wanted))
+        raise ItemError(f"--band names {asked}, but the model wants {known}")
+    return tuple(_choose_band(scene, band, mapping.get(str(band))) for band in wanted)
+
+
+def _choose_band(scene: Scene, wanted: int | str, mapped: str | None) -> Band:
+    if mapped is not None:
+        return _mapped_band(scene, wanted, mapped)
+    if isinstance(wanted, int) or wanted.isdigit():
+        return _band_by_index(scene, int(wanted))
+    return _band_by_name(scene, wanted)
+
+
+def _mapped_band(scene: Scene, wanted: int | str, mapped: str) -> Band:
+    asset, colon, number = mapped.rpartition(":")
+    if colon and number.isdigit() and int(number) > 0:
+        of_asset = [band for band in scene.bands if band.asset == asset]
+        if of_asset:
+            return replace(of_asset[0], index=int(number) - 1)
+    exact = [band for band in scene.bands if band.asset == mapped]
+    if len(exact) == 1:
+        return exact[0]
+    try:
+        return _band_by_name(scene, mapped)
+    except ItemError as error:
+        raise ItemError(f"--band {wanted}={mapped}: {error.message}", error.hint) from error
+
+
+def _band_by_index(scene: Scene, index: int) -> Band:
+    data = [band for band in scene.bands if not SIDE_ROLES & set(band.roles)]
+    assets = list(dict.fromkeys(band.asset for band in data))
+    several = [asset for asset in assets if sum(band.asset == asset for band in data) > 1]
+    candidates = assets if len(assets) == 1 else several
+    if len(candidates) != 1:
+        raise ItemError(
+            f"Item {scene.id}: the model wants band {index} by number, "
+            f"but the Item has {len(assets)} raster assets: {', '.join(assets) or 'none'}",
+            hint=f"say which is meant, for instance --band {index}={assets[0] if assets else 'ASSET'}",
+        )
+    of_asset = [band for band in data if band.asset == candidates[0]]
+    if index < len(of_asset):
+        return of_asset[index]
+    if len(of_asset) > 1:
+        raise ItemError(
+            f"Item {scene.id}: the model wants band {index} (0-based), "
+            f"but asset {candidates[0]} has {len(of_asset)} bands"
+        )
+    # The Item does not say how many bands the file has; opening it will.
+    return replace(of_asset[0], index=index, names=())
+
+
+def _band_by_name(scene: Scene, name: str) -> Band:
+    asked = {name.lower(), COMMON_NAMES.get(name.lower().replace(" ", ""), name.lower())}
+    found = [band for band in scene.bands if asked & set(band.names)]
+    found = [band for band in found if not SIDE_ROLES & set(band.roles)] or found
+    # The same band may lie there as COG and as JPEG 2000, and at several cell sizes.
+    found = [band for band in found if "jp2" not in band.media_type] or found
+    finest = min((band.cell_size for band in found if band.cell_size), default=None)
+    found = [band for band in found if band.cell_size in (None, finest)]
+    if not found:
+        there = ", ".join(dict.fromkeys(_label(band) for band in scene.bands)) or "no raster bands"
+        raise ItemError(
+            f"Item {scene.id} has no band {name}: it has {there}",
+            hint=f"if one of these is meant, say --band {name}=ASSET",
+        )
+    if len({(band.asset, band.index) for band in found}) > 1:
+        there = ", ".join(_label(band) for band in found)
+        raise ItemError(
+            f"Item {scene.id}: band {name} is ambiguous: {there}", hint=f"choose one with --band {name}=ASSET"
+        )
+    return found[0]
+
+
+def _label(band: Band) -> str:
+    names = "/".join(name for name in band.names if name != band.asset.lower())
+    return f"{band.asset} ({names})" if names else band.asset
+
+
+def _asset_bands(key: str, asset: Mapping[str, Any], properties: Mapping[str, Any]) -> Iterator[Band]:
+    media_type = str(asset.get("type") or "").lower()
+    path = str(asset.get("href") or "").split("?")[0].lower()
+    if not media_type.startswith(RASTER_TYPES) and (media_type or not path.endswith(RASTER_SUFFIXES)):
+        return
+    described = _described_bands(asset)
+    for index, fields in enumerate(described):
+        names = [fields.get("name"), fields.get("eo:common_name"), fields.get("common_name")]
+        if len(described) == 1:
+            names.append(key)
+        statistics = fields.get("statistics") or {}
+        low, high = statistics.get("minimum"), statistics.get("maximum")
+        yield Band(
+            asset=key,
+            index=index,
+            names=tuple(dict.fromkeys(str(name).lower() for name in names if name)),
+            href=str(asset["href"]),
+            media_type=media_type,
+            roles=tuple(asset.get("roles") or ()),
+            scale=_first(fields, "raster:scale", "scale"),
+            offset=_first(fields, "raster:offset", "offset"),
+            nodata=_number(fields.get("nodata")),
+            value_range=(float(low), float(high)) if low is not None and high is not None else None,
+            cell_size=_first({**properties, **fields}, "raster:spatial_resolution", "spatial_resolution", "gsd"),
+            checksum=asset.get("file:checksum"),
+            size_bytes=asset.get("file:size"),
+        )
+
+
+def _described_bands(asset: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return one dict a band, the asset's own fields below the band's; one where nothing is said of bands."""
+    lists = [list(asset.get(key) or ()) for key in ("bands", "eo:bands", "raster:bands")]
+    count = max(1, *map(len, lists))
+    shared = {key: value for key, value in asset.items() if key not in ("bands", "eo:bands", "raster:bands")}
+    # The asset's `name`, `title` and the like are not the band's.
+    shared.pop("name", None)
+    padded = [entries + [{}] * (count - len(entries)) for entries in lists]
+    return [{**shared, **raster, **eo, **band} for band, eo, raster in zip(*padded, strict=True)]
+
+
+def _first(fields: Mapping[str, Any], *keys: str) -> float | None:
+    return next((float(fields[key]) for key in keys if isinstance(fields.get(key), int | float)), None)
+
+
+def _number(value: Any) -> float | None:
+    """Return a nodata value; STAC writes NaN and infinities as text."""
+    if isinstance(value, str):
+        return {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}.get(value.lower())
+    return float(value) if isinstance(value, int | float) else None

@@ -1,0 +1,161 @@
+"""The plan of a job: arithmetic over a grid, from which every tile and every shard follows."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from geodl_core.domain.grid import Grid
+from geodl_core.domain.job import Pad
+from geodl_core.domain.window import Window, clip, grow
+from geodl_core.errors import PlanError
+
+SHARD_PIXELS = 16_000_000
+"""A shard's work where the user names no number: a minute or so on two cores, the most that a crash can lose."""
+
+
+@dataclass(frozen=True, slots=True)
+class BandSource:
+    """Where one channel's pixels come from."""
+
+    asset: str
+    href: str
+    index: int
+    """0-based within the file."""
+    dtype: str
+    nodata: float | None
+    ratio: int | None
+    """Grid pixels along one of its pixels; None where it must be warped to the grid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One cell of a plan."""
+
+    index: int
+    core: Window
+    """Owned pixels, on the grid."""
+    read: Window
+    """Core cell + halo, always of full size: it may reach outside the grid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a job is laid out.
+
+    Raises:
+        PlanError: a core without pixels, a negative halo, or a bitmap of another length.
+    """
+
+    job_id: str
+    grid: Grid
+    core_px: tuple[int, int]
+    halo_px: int
+    pad: Pad
+    sources: tuple[BandSource, ...]
+    """In channel order."""
+    chip_dtype: str
+    """NumPy's name of the type that the network's input graph takes."""
+    live: bytes
+    """One bit a tile, row-major, most significant first: whether it may hold valid pixels."""
+
+    def __post_init__(self) -> None:
+        if min(self.core_px) < 1 or self.halo_px < 0:
+            raise PlanError(f"the halo of {self.halo_px} pixels leaves a core of {self.core_px}: expected 1 or more")
+        if len(self.live) != (tile_count(self.grid, self.core_px) + 7) // 8:
+            raise PlanError("the plan's bitmap does not fit its tiles")
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """The n-th of `of` equal ranges of live tiles; n counts from 0.
+
+    Raises:
+        PlanError: n outside 0 to of - 1.
+    """
+
+    n: int
+    of: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.n < self.of:
+            raise PlanError(f"shard {self.n} of {self.of}: expected 0 to {self.of - 1}")
+
+
+def tile_shape(grid: Grid, core_px: tuple[int, int]) -> tuple[int, int]:
+    """Return how many (rows, columns) of tiles cover the grid."""
+    return -(-grid.height // core_px[0]), -(-grid.width // core_px[1])
+
+
+def tile_count(grid: Grid, core_px: tuple[int, int]) -> int:
+    """Return how many tiles cover the grid."""
+    rows, cols = tile_shape(grid, core_px)
+    return rows * cols
+
+
+def tile_at(plan: Plan, index: int) -> Tile:
+    """Return the tile of that row-major index; the cores of all tiles partition the grid."""
+    _, cols = tile_shape(plan.grid, plan.core_px)
+    row, col = divmod(index, cols)
+    height, width = plan.core_px
+    cell = Window(row * height, col * width, (row + 1) * height, (col + 1) * width)
+    return Tile(index, clip(cell, *plan.grid.shape), grow(cell, plan.halo_px))
+
+
+def live_tiles(plan: Plan) -> npt.NDArray[np.int64]:
+    """Return the indices of the live tiles, ascending."""
+    bits = np.unpackbits(np.frombuffer(plan.live, np.uint8), count=tile_count(plan.grid, plan.core_px))
+    return np.flatnonzero(bits)
+
+
+def shard_tiles(plan: Plan, shard: Shard) -> npt.NDArray[np.int64]:
+    """Return the indices of a shard's tiles, ascending; the shards of one `of` partition the live tiles."""
+    tiles = live_tiles(plan)
+    return tiles[len(tiles) * shard.n // shard.of : len(tiles) * (shard.n + 1) // shard.of]
+
+
+def shard_count(plan: Plan, asked: int | None = None) -> int:
+    """Return how many shards to run: as asked, else one for each `SHARD_PIXELS`; never more than live tiles."""
+    tiles = len(live_tiles(plan))
+    wanted = asked if asked is not None else -(-tiles * plan.core_px[0] * plan.core_px[1] // SHARD_PIXELS)
+    if wanted < 1 and asked is not None:
+        raise PlanError(f"shards: expected 1 or more, found {asked}")
+    return max(1, min(wanted, tiles))
+
+
+def pack_live(live: npt.NDArray[np.bool_]) -> bytes:
+    """Return the bitmap of a (tile rows, tile columns) array."""
+    return np.packbits(live).tobytes()
+
+
+def live_cells(valid: npt.NDArray[np.bool_], grid: Grid, core_px: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """Say for each tile whether its core may hold a valid pixel.
+
+    Args:
+        valid: (h, w) validity of the whole grid, decimated or whole; True = valid.
+        grid: the grid it stands for.
+        core_px: height and width of a core.
+
+    Returns:
+        (tile rows, tile columns); a tile counts as dead only if no pixel of `valid` that touches its core, nor
+        any within two beside those, is valid.
+    """
+    rows, cols = tile_shape(grid, core_px)
+    total = np.zeros((valid.shape[0] + 1, valid.shape[1] + 1), np.int64)
+    total[1:, 1:] = valid.cumsum(0, dtype=np.int64).cumsum(1)
+    top, bottom = _decimated_range(rows, core_px[0], grid.height, valid.shape[0])
+    left, right = _decimated_range(cols, core_px[1], grid.width, valid.shape[1])
+    lower = total[np.ix_(bottom, right)] - total[np.ix_(bottom, left)]
+    upper = total[np.ix_(top, right)] - total[np.ix_(top, left)]
+    return np.asarray(lower > upper)
+
+
+def _decimated_range(
+    count: int, step: int, full: int, decimated: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    starts = np.arange(count) * step
+    stops = np.minimum(starts + step, full)
+    # Decimated and coarse rasters round their size up, which shifts far positions by up to one pixel each.
+    first = starts * decimated // full - 2
+    last = -(-stops * decimated // full) + 2
+    return np.clip(first, 0, decimated), np.clip(last, 0, decimated)

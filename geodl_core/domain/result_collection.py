@@ -1,0 +1,91 @@
+"""The STAC Collection that holds a model's results, and how a newer result follows an older one."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from geodl_core.domain.query import ItemQuery
+from geodl_core.domain.result import ClassifiedScene, source_key
+from geodl_core.domain.result_item import EXTENSIONS, STAC_VERSION
+
+
+def build_collection(
+    scene: ClassifiedScene, item: Mapping[str, Any], existing: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return the output Collection, its extent widened to hold the Item.
+
+    Args:
+        scene: the result, for classes and assets.
+        item: the output Item.
+        existing: the Collection as the catalog has it, or None.
+    """
+    west, south, east, north = item["bbox"]
+    times = [item["properties"].get(key) for key in ("start_datetime", "datetime", "end_datetime")]
+    start, end = min(filter(None, times)), max(filter(None, times))
+    if existing:
+        ((old_west, old_south, old_east, old_north), *_) = existing["extent"]["spatial"]["bbox"]
+        ((old_start, old_end), *_) = existing["extent"]["temporal"]["interval"]
+        west, south = min(west, old_west), min(south, old_south)
+        east, north = max(east, old_east), max(north, old_north)
+        start, end = min(filter(None, (start, old_start))), max(filter(None, (end, old_end)))
+    template = {
+        key: item["assets"]["classification"][key] for key in ("title", "type", "roles", "classification:classes")
+    }
+    document = dict(existing or {})
+    document.update(
+        {
+            "type": "Collection",
+            "stac_version": STAC_VERSION,
+            "stac_extensions": [EXTENSIONS[0]],
+            "id": scene.collection,
+            "title": document.get("title", f"Classifications by {scene.model.name}"),
+            "description": document.get(
+                "description", f"Scenes classified by the model {scene.model.name} with geodl."
+            ),
+            "license": document.get("license", "other"),
+            "extent": {
+                "spatial": {"bbox": [[west, south, east, north]]},
+                "temporal": {"interval": [[start, end]]},
+            },
+            "links": document.get("links", []),
+            "item_assets": {**document.get("item_assets", {}), "classification": template},
+        }
+    )
+    return document
+
+
+def current_results_query(scene: ClassifiedScene) -> ItemQuery:
+    """Return the search for results of the same source and model that nothing has replaced yet."""
+    wanted = {"geodl:source": source_key(scene.source), "geodl:model": scene.model.name, "deprecated": False}
+    equal = [{"op": "=", "args": [{"property": name}, value]} for name, value in wanted.items()]
+    return ItemQuery(collections=(scene.collection,), filter={"op": "and", "args": equal})
+
+
+def supersede(
+    item: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]], now: datetime
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Link a new result with those that it replaces (STAC version extension).
+
+    Returns:
+        The Item with its `predecessor-version` links, and the earlier Items, deprecated and linked to it.
+    """
+    stamp = now.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    replaced = [
+        {
+            **old,
+            "properties": {**old["properties"], "deprecated": True, "updated": stamp},
+            "links": [*_without(old, "successor-version"), _version_link("successor-version", item)],
+        }
+        for old in earlier
+    ]
+    links = [*item["links"], *(_version_link("predecessor-version", old) for old in earlier)]
+    return {**item, "links": links}, replaced
+
+
+def _version_link(rel: str, item: Mapping[str, Any]) -> dict[str, Any]:
+    href = next((link["href"] for link in item["links"] if link["rel"] == "self"), f"./{item['id']}.json")
+    return {"rel": rel, "href": href, "type": "application/geo+json", "title": item["id"]}
+
+
+def _without(item: Mapping[str, Any], rel: str) -> list[dict[str, Any]]:
+    return [link for link in item["links"] if link["rel"] != rel]

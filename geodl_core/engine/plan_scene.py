@@ -1,0 +1,150 @@
+"""Plan a scene: from an Item, a model and arguments to a job and the arithmetic of its tiles."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from geodl_core.domain.grid import Grid, cell_size, integer_ratio, is_same_space
+from geodl_core.domain.item import Band, choose_bands, read_scene
+from geodl_core.domain.job import Arguments, InputIdentity, Job, job_id
+from geodl_core.domain.model import USUAL_STRIDE_PX, Model
+from geodl_core.domain.plan import BandSource, Plan, live_cells, pack_live, tile_shape
+from geodl_core.domain.radiometry import Radiometry, choose_radiometry
+from geodl_core.errors import ItemError, PlanError
+from geodl_core.io.cog import RasterFacts, prescan_validity, raster_facts
+from geodl_core.io.http import file_version
+
+CHIP_DTYPES = ("uint8", "uint16", "int16")
+"""Stored as they are; all others become float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScenePlan:
+    """A job and its plan, with the decisions that led to it."""
+
+    job: Job
+    plan: Plan
+    model: Model
+    """With the threshold that the run uses."""
+    bands: tuple[Band, ...]
+    """Chosen from the Item, in channel order."""
+    radiometry: Radiometry
+
+
+def plan_scene(item: Mapping[str, Any], model: Model, arguments: Arguments) -> ScenePlan:
+    """Lay out a job.
+
+    Args:
+        item: STAC Item with absolute asset hrefs.
+        model: what to run.
+        arguments: the user's choices.
+
+    Raises:
+        ItemError: a band is missing, is no raster, or has no CRS.
+        PlanError: the halo leaves no core, or the network does not take the asked size.
+        StoreError: a remote asset does not open.
+    """
+    scene = read_scene(item)
+    bands = choose_bands(scene, model.bands, arguments.bands)
+    facts = {band.asset: raster_facts(band.href, band.asset) for band in bands}
+    _require_bands(bands, facts)
+    grid = _finest_grid([facts[band.asset].grid for band in bands])
+    typed = [(band, facts[band.asset].dtypes[band.index]) for band in bands]
+    radiometry = choose_radiometry(scene, typed, model.scaling, arguments.radiometry, arguments.source_range)
+    sources = tuple(_source(band, facts[band.asset], grid) for band in bands)
+    core, halo = choose_tile(model, arguments)
+    if arguments.threshold is not None:
+        model = replace(model, threshold=arguments.threshold)
+    job = Job(
+        collection=scene.collection,
+        item_id=scene.id,
+        inputs=tuple(InputIdentity(band.asset, band.index, _content(band)) for band in bands),
+        model_digest=model.digest,
+        grid=grid,
+        radiometry=radiometry,
+        pad=arguments.pad,
+        core_px=core,
+        halo_px=halo,
+        threshold=model.threshold,
+        compress=arguments.compress,
+    )
+    plan = Plan(job_id(job), grid, core, halo, arguments.pad, sources, _chip_dtype(sources), _live(sources, grid, core))
+    return ScenePlan(job, plan, model, bands, radiometry)
+
+
+def choose_tile(model: Model, arguments: Arguments) -> tuple[tuple[int, int], int]:
+    """Return core (height, width) and halo.
+
+    Where the network takes any size, halo and core become multiples of the usual total stride, so that every read
+    window starts at the same phase as the whole scene would: else networks that halve the image answer differently.
+
+    Raises:
+        PlanError: no core is left, or the size is not to be chosen.
+    """
+    if arguments.tile_size_px is not None and model.is_size_fixed and model.chip_px != (arguments.tile_size_px,) * 2:
+        raise PlanError(f"tile_size: the network takes only {model.chip_px[0]} × {model.chip_px[1]} pixels")
+    if arguments.padding_px is not None and model.is_cropping:
+        raise PlanError(f"padding: the network itself leaves off {model.halo_px} pixels (ModelPadding); leave it out")
+    read = model.chip_px if arguments.tile_size_px is None else (arguments.tile_size_px,) * 2
+    halo = model.halo_px if arguments.padding_px is None else arguments.padding_px
+    step = 1 if model.is_size_fixed else USUAL_STRIDE_PX
+    halo = -(-halo // step) * step
+    core = ((read[0] - 2 * halo) // step * step, (read[1] - 2 * halo) // step * step)
+    if min(core) < 1:
+        more = "" if step == 1 else f" (both in steps of {step})"
+        raise PlanError(
+            f"a halo of {halo} pixels leaves no core of a tile of {read[0]} × {read[1]}{more}",
+            hint="choose a larger tile_size or a smaller padding",
+        )
+    return core, halo
+
+
+def _require_bands(bands: Sequence[Band], facts: Mapping[str, RasterFacts]) -> None:
+    for band in bands:
+        count = len(facts[band.asset].dtypes)
+        if band.index >= count:
+            raise ItemError(f"asset {band.asset}: expected a band {band.index + 1}, found a raster of {count} bands")
+        dtype = facts[band.asset].dtypes[band.index]
+        if dtype.startswith("complex"):
+            raise ItemError(f"asset {band.asset}: expected real numbers, found {dtype}")
+
+
+def _finest_grid(grids: Sequence[Grid]) -> Grid:
+    """Return the first of the grids with the smallest cells, by pixels along the scene where CRSs differ."""
+    same_crs = [grid for grid in grids if grid.crs == grids[0].crs]
+    return min(same_crs, key=lambda grid: cell_size(grid)[0] * cell_size(grid)[1])
+
+
+def _source(band: Band, facts: RasterFacts, grid: Grid) -> BandSource:
+    nodata = facts.nodata if facts.nodata is not None else band.nodata
+    ratio = 1 if is_same_space(grid, facts.grid) else integer_ratio(grid, facts.grid)
+    if ratio == 1 and not is_same_space(grid, facts.grid):
+        ratio = None
+    return BandSource(band.asset, band.href, band.index, facts.dtypes[band.index], nodata, ratio)
+
+
+def _chip_dtype(sources: Sequence[BandSource]) -> str:
+    common = str(np.result_type(*(np.dtype(source.dtype) for source in sources)))
+    return common if common in CHIP_DTYPES and all(source.ratio == 1 for source in sources) else "float32"
+
+
+def _live(sources: Sequence[BandSource], grid: Grid, core: tuple[int, int]) -> bytes:
+    """Return the bitmap of tiles that may hold valid pixels, from the coarsest band, which is the cheapest to read."""
+    coarsest = max((source for source in sources if source.ratio), key=lambda source: source.ratio or 0, default=None)
+    valid = prescan_validity(coarsest) if coarsest else None
+    live = np.ones(tile_shape(grid, core), np.bool_) if valid is None else live_cells(valid, grid, core)
+    return pack_live(live)
+
+
+def _content(band: Band) -> str:
+    """Return what tells one version of a band's file from another, without its href."""
+    if band.checksum:
+        return f"checksum:{band.checksum}"
+    path = Path(band.href.removeprefix("file://"))
+    if path.exists():
+        facts = path.stat()
+        return f"size:{facts.st_size},mtime_ns:{facts.st_mtime_ns}"
+    return file_version(band.href, band.asset)

@@ -1,0 +1,75 @@
+"""Register a result: publish its Item, and mark what it replaces."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from geodl_core.domain.query import ItemPage, ItemQuery
+from geodl_core.domain.result import ClassifiedScene
+from geodl_core.domain.result_collection import build_collection, current_results_query, supersede
+from geodl_core.domain.result_item import build_item, with_absolute_hrefs
+from geodl_core.io.store import write_bytes
+
+COLLECTION_NAME = "collection.json"
+
+
+class Catalog(Protocol):
+    """Where Items and Collections are kept."""
+
+    def get_collection(self, collection_id: str) -> dict[str, Any] | None:
+        """Return a Collection, None where there is none."""
+        ...
+
+    def put_collection(self, collection: dict[str, Any]) -> None:
+        """Create or replace a Collection."""
+        ...
+
+    def get_item(self, collection_id: str, item_id: str) -> dict[str, Any] | None:
+        """Return an Item, None where there is none."""
+        ...
+
+    def put_items(self, items: Sequence[dict[str, Any]]) -> None:
+        """Create or replace Items, all or none where the catalog can."""
+        ...
+
+    def search(self, query: ItemQuery) -> ItemPage:
+        """Return a page of the Items that match."""
+        ...
+
+
+def register_scene(scene: ClassifiedScene, folder: Path, catalog: Catalog, now: datetime) -> dict[str, Any]:
+    """Write the result's Item beside its files and put it into the catalog.
+
+    The Collection is created or widened first. An earlier result of the same source and model becomes the
+    predecessor and is marked deprecated, in the same transaction.
+
+    Args:
+        scene: the result.
+        folder: of its files; its parent holds the Collection.
+        catalog: where to publish.
+        now: for the Item's time stamps.
+
+    Returns:
+        The Item as the catalog has it, with absolute hrefs.
+
+    Raises:
+        StoreError: the Item cannot be written.
+        CatalogError: the catalog does not take it.
+    """
+    item = build_item(scene, now)
+    earlier = [found for found in catalog.search(current_results_query(scene)).items if found["id"] != item["id"]]
+    collection = build_collection(scene, item, catalog.get_collection(scene.collection))
+    published = with_absolute_hrefs(item, folder)
+    published, replaced = supersede(published, earlier, now)
+    item["links"] = [*item["links"], *(link for link in published["links"] if link["rel"] == "predecessor-version")]
+    _write_json(folder.parent / COLLECTION_NAME, collection)
+    _write_json(folder / f"{item['id']}.json", item)
+    catalog.put_collection(collection)
+    catalog.put_items([published, *replaced])
+    return published
+
+
+def _write_json(path: Path, document: Mapping[str, Any]) -> None:
+    write_bytes(path, (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())

@@ -1,0 +1,198 @@
+"""ONNX files: read from outside, and fused with the arithmetic before and after the network."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError, EncodeError
+from onnx import TensorProto, helper, numpy_helper
+
+from geodl_core.domain.graph import Graph, Tensor
+from geodl_core.domain.model import Model
+from geodl_core.domain.radiometry import Radiometry
+from geodl_core.errors import ModelError
+
+MIN_OPSET = 7
+"""Before it, arithmetic does not broadcast."""
+SLICE_BY_INPUTS = 10
+PREFIX = "geodl_"
+PIXELS = f"{PREFIX}pixels"
+CLASSES = f"{PREFIX}classes"
+
+
+@dataclass(frozen=True, slots=True)
+class GraphFile:
+    """An ONNX model in memory, external data included."""
+
+    proto: onnx.ModelProto
+    graph: Graph
+
+
+def load_graph(content: bytes, origin: str, folder: Path | None = None) -> GraphFile:
+    """Read an ONNX model.
+
+    Args:
+        content: the file's bytes.
+        origin: what to call it in errors.
+        folder: where its external data may lie; None where it must have none.
+
+    Raises:
+        ModelError: not ONNX, a graph without tensors, or external data that is missing or lies elsewhere.
+    """
+    try:
+        proto = onnx.load_model_from_string(content)
+        digest = hashlib.sha256(content)
+        external = sorted({_location(tensor) for tensor in proto.graph.initializer if _location(tensor)})
+        if external:
+            if folder is None:
+                raise ModelError(f"{origin}: keeps weights outside itself, in {', '.join(external)}")
+            onnx.load_external_data_for_model(proto, str(folder))
+            for name in external:
+                digest.update((folder / name).read_bytes())
+    except (DecodeError, onnx.checker.ValidationError, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelError(
+            f"{origin}: expected an ONNX model, found a file that cannot be read as one ({reason})"
+        ) from error
+    if not proto.graph.output:
+        raise ModelError(f"{origin}: expected an ONNX model, found a file without a graph")
+    weights = {tensor.name for tensor in proto.graph.initializer}
+    graph = Graph(
+        inputs=tuple(_tensor(value) for value in proto.graph.input if value.name not in weights),
+        outputs=tuple(_tensor(value) for value in proto.graph.output),
+        opset=next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), 0),
+        digest=digest.hexdigest(),
+    )
+    if graph.opset < MIN_OPSET:
+        raise ModelError(f"{origin}: expected ONNX opset {MIN_OPSET} or later, found {graph.opset}")
+    return GraphFile(proto, graph)
+
+
+def fuse(file: GraphFile, model: Model, radiometry: Radiometry, chip_dtype: str, halo_px: int) -> bytes:
+    """Build the graph that takes stored pixel values and gives class indices of the core.
+
+    stored values → float → × scale + offset → the network → halo cut off → ArgMax (scores) or > threshold (mask).
+
+    Args:
+        file: the model's own graph, left as it is.
+        model: what its tensors mean.
+        radiometry: scale and offset of each channel.
+        chip_dtype: NumPy's name of the type of the stored values.
+        halo_px: what to cut off each side, unless the network does so itself.
+
+    Returns:
+        A serialised ONNX model: `geodl_pixels` (N, C, H, W) → `geodl_classes` (N, h, w), where a mask or class map
+        may keep a channel axis of 1.
+
+    Raises:
+        ModelError: larger than the 2 GB that one ONNX message may have.
+    """
+    proto = onnx.ModelProto()
+    proto.CopyFrom(file.proto)
+    graph = proto.graph
+    before = _before(model, radiometry)
+    after = _after(model, file.graph.opset, 0 if model.is_cropping else halo_px)
+    nodes = [*before, *graph.node, *after]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend(_constants(radiometry, model, file.graph.opset, halo_px))
+    del graph.input[:]
+    del graph.output[:]
+    # Symbolic sizes of the original would contradict the cropped result.
+    del graph.value_info[:]
+    chip_type = helper.np_dtype_to_tensor_dtype(np.dtype(chip_dtype))
+    graph.input.append(helper.make_tensor_value_info(PIXELS, chip_type, ["n", "c", "h", "w"]))
+    graph.output.append(helper.make_tensor_value_info(CLASSES, _class_type(model), None))
+    # From IR 4 on weights need not be inputs, which lets the runtime fold them.
+    proto.ir_version = max(proto.ir_version, 4)
+    try:
+        content: bytes = proto.SerializeToString()
+    except (EncodeError, ValueError) as error:
+        raise ModelError(f"the ONNX model {model.name} is larger than the 2 GB that can be run") from error
+    return content
+
+
+def _before(model: Model, radiometry: Radiometry) -> list[onnx.NodeProto]:
+    is_identity = set(radiometry.scale) == {1.0} and set(radiometry.offset) == {0.0}
+    steps: list[tuple[str, list[str], dict[str, Any]]] = [("Cast", [], {"to": TensorProto.FLOAT})]
+    if not is_identity:
+        steps += [("Mul", [f"{PREFIX}scale"], {}), ("Add", [f"{PREFIX}offset"], {})]
+    if model.layout == "NHWC":
+        steps.append(("Transpose", [], {"perm": [0, 2, 3, 1]}))
+    if model.source.dtype != "float32":
+        steps.append(("Cast", [], {"to": helper.np_dtype_to_tensor_dtype(np.dtype(model.source.dtype))}))
+    return _chain("before", PIXELS, steps, model.source.name)
+
+
+def _after(model: Model, opset: int, crop_px: int) -> list[onnx.NodeProto]:
+    steps: list[tuple[str, list[str], dict[str, Any]]] = []
+    if model.layout == "NHWC" and len(model.result.shape) == 4:
+        steps.append(("Transpose", [], {"perm": [0, 3, 1, 2]}))
+    if crop_px and opset >= SLICE_BY_INPUTS:
+        steps.append(("Slice", [f"{PREFIX}starts", f"{PREFIX}stops", f"{PREFIX}axes"], {}))
+    elif crop_px:
+        axes = _spatial_axes(model)
+        steps.append(("Slice", [], {"starts": [crop_px] * 2, "ends": [-crop_px] * 2, "axes": axes}))
+    if model.output == "scores":
+        steps.append(("ArgMax", [], {"axis": 1, "keepdims": 0}))
+    elif model.output == "mask":
+        steps += [("Cast", [], {"to": TensorProto.FLOAT}), ("Greater", [f"{PREFIX}threshold"], {})]
+    steps.append(("Cast", [], {"to": _class_type(model)}))
+    return _chain("after", model.result.name, steps, CLASSES)
+
+
+def _chain(
+    stage: str, start: str, steps: list[tuple[str, list[str], dict[str, Any]]], end: str
+) -> list[onnx.NodeProto]:
+    """Return nodes that take `start` through the steps to `end`, each with its extra inputs and attributes."""
+    nodes = []
+    current = start
+    for number, (operator, extra, attributes) in enumerate(steps):
+        following = end if number == len(steps) - 1 else f"{PREFIX}{stage}_{number}"
+        name = f"{PREFIX}{stage}_{number}_{operator}"
+        nodes.append(helper.make_node(operator, [current, *extra], [following], name, **attributes))
+        current = following
+    return nodes
+
+
+def _constants(radiometry: Radiometry, model: Model, opset: int, halo_px: int) -> list[TensorProto]:
+    def per_channel(values: tuple[float, ...]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+        return np.asarray(values, np.float32).reshape(1, -1, 1, 1)
+
+    arrays: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32 | np.int64]]] = {
+        "scale": per_channel(radiometry.scale),
+        "offset": per_channel(radiometry.offset),
+    }
+    if model.output == "mask":
+        arrays["threshold"] = np.asarray(model.threshold, np.float32)
+    if opset >= SLICE_BY_INPUTS and halo_px and not model.is_cropping:
+        arrays["starts"] = np.asarray([halo_px] * 2, np.int64)
+        arrays["stops"] = np.asarray([-halo_px] * 2, np.int64)
+        arrays["axes"] = np.asarray(_spatial_axes(model), np.int64)
+    return [numpy_helper.from_array(array, f"{PREFIX}{name}") for name, array in arrays.items()]
+
+
+def _spatial_axes(model: Model) -> list[int]:
+    return [2, 3] if len(model.result.shape) == 4 else [1, 2]
+
+
+def _class_type(model: Model) -> int:
+    """Return the smallest type of class indices; a class map keeps the values that the model writes."""
+    if model.output == "class map":
+        return int(TensorProto.INT32)
+    return int(TensorProto.UINT8 if len(model.indices_to_ids) <= 256 else TensorProto.UINT16)
+
+
+def _location(tensor: TensorProto) -> str:
+    if tensor.data_location != TensorProto.EXTERNAL:
+        return ""
+    return next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
+
+
+def _tensor(value: onnx.ValueInfoProto) -> Tensor:
+    kind = value.type.tensor_type
+    sizes = tuple(size.dim_value if size.dim_value > 0 else None for size in kind.shape.dim)
+    return Tensor(value.name, str(helper.tensor_dtype_to_np_dtype(kind.elem_type)), sizes)

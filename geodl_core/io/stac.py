@@ -1,0 +1,78 @@
+"""STAC documents from files and URLs."""
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pystac
+
+from geodl_core.errors import ItemError
+from geodl_core.io.http import fetch_text, hide_secrets
+
+
+def read_item(location: str) -> dict[str, Any]:
+    """Read a STAC Item of any version from a path or URL.
+
+    Returns:
+        The Item as STAC 1.1, its asset hrefs absolute.
+
+    Raises:
+        ItemError: nothing there, not JSON, or not a STAC Item.
+        StoreError: the server does not answer.
+    """
+    text = fetch_text(location) if location.startswith(("http://", "https://")) else _read(location)
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ItemError(
+            f"{hide_secrets(location)}: expected a STAC Item as JSON, found other text ({error})"
+        ) from error
+    return parse_item(document, location)
+
+
+def parse_item(document: Any, location: str) -> dict[str, Any]:
+    """Return an Item as STAC 1.1 with absolute asset hrefs.
+
+    Args:
+        document: the Item's JSON.
+        location: path or URL that its relative hrefs start from.
+
+    Raises:
+        ItemError: not a STAC Item.
+    """
+    shown = hide_secrets(location)
+    if not isinstance(document, dict) or document.get("type") != "Feature":
+        kind = document.get("type") if isinstance(document, dict) else type(document).__name__
+        raise ItemError(f"{shown}: expected a STAC Item (a GeoJSON Feature), found {kind}")
+    try:
+        with warnings.catch_warnings():
+            # Migration warns of extensions that it leaves as they are; geodl reads both forms.
+            warnings.simplefilter("ignore")
+            item = pystac.Item.from_dict(document, href=_absolute(location), migrate=True)
+            item.make_asset_hrefs_absolute()
+            migrated: dict[str, Any] = item.to_dict(include_self_link=True, transform_hrefs=False)
+    except (pystac.STACError, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise ItemError(f"{shown}: expected a STAC Item, found one that cannot be read ({error})") from error
+    return migrated
+
+
+def item_href(item: dict[str, Any]) -> str | None:
+    """Return where an Item says it lies, without credentials."""
+    links = [link for link in item.get("links", []) if link.get("rel") == "self" and link.get("href")]
+    return hide_secrets(str(links[0]["href"])) if links else None
+
+
+def _absolute(location: str) -> str:
+    return location if "://" in location else str(Path(location).absolute())
+
+
+def _read(location: str) -> str:
+    try:
+        return Path(location).read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise ItemError(
+            f"{location}: expected a STAC Item, found no file that can be read", hint="give a path or URL of item.json"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ItemError(f"{location}: expected a STAC Item as JSON text, found other bytes") from error
