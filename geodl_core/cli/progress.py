@@ -34,7 +34,8 @@ class RunProgress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        if self._task is not None:
+            self._bar.stop()
 
     def listen(self, event: Event) -> None:
         """Show one event."""
@@ -48,7 +49,8 @@ class RunProgress:
         elif event.stage in ("tiles", "resumed"):
             self._advance(event)
         else:
-            self._bar.stop()
+            if self._task is not None:
+                self._bar.stop()
             self._console.print(event.stage)
 
     def _advance(self, event: Event) -> None:

@@ -47,10 +47,10 @@ def print_result(result: "RunResult", catalog: str) -> None:
     console.print(_class_table(classes, area_km2))
     state = "computed" if result.is_computed else "present already, nothing was computed"
     console.print(f"status   {state}")
-    for key in ("classification", "preview"):
-        console.print(f"{key:<8} {Path(item['assets'][key]['href'])}")
+    for label, key in (("classes", "classification"), ("preview", "preview")):
+        console.print(f"{label:<8} {result.folder / Path(item['assets'][key]['href']).name}")
     console.print(f"item     {result.folder / item['id']}.json")
-    console.print(f"catalog  {catalog} → {item['collection']}/{item['id']}")
+    console.print(f"catalog  {catalog}: {item['collection']}/{item['id']}")
 
 
 def _class_table(classes: list[dict[str, Any]], pixel_km2: float) -> Table:

@@ -49,11 +49,11 @@ def run(item: str, model: str, out: Path | None, catalog: str | None, is_json: b
       geodl run catalog:sentinel-2-l2a/S2B_32UQU --model water.emd --catalog results/catalog.db
       geodl run item.json -m model.emd --band NearInfrared=B8A --arg tile_size=1024
     """
-    from geodl_core.catalog.open import open_catalog  # noqa: PLC0415  # heavy; `geodl run --help` needs none of it
-    from geodl_core.cli.progress import RunProgress  # noqa: PLC0415
-    from geodl_core.cli.report import print_result  # noqa: PLC0415
-    from geodl_core.engine.run_scene import RunRequest, run_scene  # noqa: PLC0415
-    from geodl_core.io.package import load_package  # noqa: PLC0415
+    from geodl_core.catalog.open import open_catalog
+    from geodl_core.cli.progress import RunProgress
+    from geodl_core.cli.report import print_result
+    from geodl_core.engine.run_scene import RunRequest, run_scene
+    from geodl_core.io.package import load_package
 
     settings = Settings.from_env()
     out = out or settings.out
@@ -83,8 +83,8 @@ def run(item: str, model: str, out: Path | None, catalog: str | None, is_json: b
 
 def _source_item(item: str, catalog: Any) -> dict[str, Any]:
     """Return the source Item, from the catalog or from where it lies."""
-    from geodl_core.errors import ItemError  # noqa: PLC0415
-    from geodl_core.io.stac import parse_item, read_item  # noqa: PLC0415
+    from geodl_core.errors import ItemError
+    from geodl_core.io.stac import parse_item, read_item
 
     if not item.startswith(CATALOG_PREFIX):
         return read_item(item)
@@ -99,7 +99,7 @@ def _source_item(item: str, catalog: Any) -> dict[str, Any]:
 
 
 def _arguments(options: dict[str, Any]) -> "Arguments":
-    from geodl_core.domain.job import Arguments  # noqa: PLC0415
+    from geodl_core.domain.job import Arguments
 
     given = _pairs(options["arguments"], "--arg")
     unknown = sorted(set(given) - set(ARGUMENTS))
@@ -144,7 +144,7 @@ def _range(text: str | None) -> tuple[float, float] | None:
 
 
 def _now() -> Any:
-    from datetime import UTC, datetime  # noqa: PLC0415
+    from datetime import UTC, datetime
 
     return datetime.now(UTC)
 

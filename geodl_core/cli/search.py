@@ -1,9 +1,5 @@
 """`geodl search`: which Items a catalog holds."""
 
-# ruff: noqa: PLC0415 - heavy imports are for those who search, not for --help
-
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from geodl_core.settings import Settings
+
 if TYPE_CHECKING:  # heavy: paid by a search, not by --help
     from geodl_core.catalog.sqlite import SqliteCatalog
     from geodl_core.catalog.stac_api import StacApiCatalog
     from geodl_core.domain.query import ItemQuery
 
-DEFAULT_CATALOG = "geodl-out/catalog.db"
 PAGE = 500
+MOST_CLASSES = 3
 WIDTH = 100
 """Of the table where it does not go to a terminal."""
 
@@ -25,12 +23,8 @@ WIDTH = 100
 @click.command("search", short_help="Find Items in a catalog.")
 @click.option(
     "--catalog",
-    default=DEFAULT_CATALOG,
-    show_default=True,
-    envvar="GEODL_CATALOG",
-    show_envvar=True,
     metavar="PATH|URL",
-    help="A catalog file, or the address of a STAC API.",
+    help="A catalog file, or the address of a STAC API.  [default: geodl-out/catalog.db; env: GEODL_CATALOG]",
 )
 @click.option("-c", "--collection", "collections", multiple=True, metavar="ID", help="Only of it; repeatable.")
 @click.option("--id", "ids", multiple=True, metavar="ID", help="Only this Item; repeatable.")
@@ -40,8 +34,8 @@ WIDTH = 100
 @click.option("--sortby", metavar="[-]PROPERTY,…", help="'-' sorts down.  [default: -datetime]")
 @click.option("--limit", type=click.IntRange(0), default=100, show_default=True, help="Items in all; 0: every one.")
 @click.option("--json", "as_json", is_flag=True, help="Print a GeoJSON FeatureCollection.")
-def search(  # noqa: PLR0917 - one argument an option
-    catalog: str,
+def search(
+    catalog: str | None,
     collections: tuple[str, ...],
     ids: tuple[str, ...],
     bbox: str | None,
@@ -64,7 +58,7 @@ def search(  # noqa: PLR0917 - one argument an option
     \b
     Filters know and, or, not, =, <>, <, >, in, between, like, is null, casei(…),
     s_intersects(geometry, POLYGON((…))) and t_intersects(datetime, INTERVAL('…','..')).
-    """  # noqa: D301 - click's own mark
+    """
     from geodl_core.catalog.open import open_catalog
     from geodl_core.domain.query import ItemQuery
 
@@ -77,7 +71,7 @@ def search(  # noqa: PLR0917 - one argument an option
         sortby=_sortby(sortby),
         limit=min(limit or PAGE, PAGE),
     )
-    with open_catalog(catalog, create=False) as opened:
+    with open_catalog(catalog or Settings.from_env().catalog, create=False) as opened:
         items = _found(opened, query, limit)
         if as_json:
             _print_json(items)
@@ -100,7 +94,7 @@ def _sortby(text: str | None) -> tuple[tuple[str, bool], ...]:
     return tuple((name.lstrip("+-"), not name.startswith("-")) for name in names if name.strip("+-"))
 
 
-def _found(catalog: SqliteCatalog | StacApiCatalog, query: ItemQuery, limit: int) -> Iterator[dict[str, Any]]:
+def _found(catalog: "SqliteCatalog | StacApiCatalog", query: "ItemQuery", limit: int) -> Iterator[dict[str, Any]]:
     """The Items of all pages, `limit` at most unless that is 0."""
     given = 0
     while True:
@@ -144,13 +138,12 @@ def _print_table(items: list[dict[str, Any]]) -> None:
     table.add_column("collection", overflow="fold", max_width=16)
     table.add_column("id", overflow="fold", min_width=24)
     table.add_column("datetime", no_wrap=True)
-    table.add_column("assets", overflow="fold")
-    if any(results):
-        table.add_column("result", overflow="fold")
+    # Whoever looks at results wants to know what was found; of scenes, which bands there are.
+    table.add_column("result" if any(results) else "assets", overflow="fold")
     for item, result in zip(items, results, strict=True):
-        cells = [item.get("collection") or "", item["id"], _when(item), _assets(item)]
+        cells = [item.get("collection") or "", item["id"], _when(item)]
         # Text, not str: square brackets in an id are no markup.
-        table.add_row(*(Text(cell) for cell in [*cells, result][: len(table.columns)]))
+        table.add_row(*(Text(cell) for cell in [*cells, result or _assets(item)]))
     console.print(table)
     click.echo(f"{len(items)} item{'s' if len(items) != 1 else ''}")
 
@@ -168,14 +161,11 @@ def _assets(item: dict[str, Any]) -> str:
 
 
 def _results(item: dict[str, Any]) -> str:
-    """What geodl wrote into an output Item: its own short properties, then the names of the classes."""
-    parts = [
-        f"{name.removeprefix('geodl:')}={value}"
-        for name, value in item["properties"].items()
-        if name.startswith("geodl:") and isinstance(value, (str, int, float)) and len(str(value)) <= 24
-    ]
+    """What geodl found, largest class first; empty for Items that are no results of geodl."""
     classes = [one for asset in item.get("assets", {}).values() for one in asset.get("classification:classes", ())]
-    names = list(dict.fromkeys(str(one.get("title") or one.get("name") or one.get("value")) for one in classes))
-    if names:
-        parts.append("classes: " + ", ".join(names[:5]) + (f" +{len(names) - 5}" if len(names) > 5 else ""))
-    return "; ".join(parts)
+    shares = [one for one in classes if isinstance(one.get("percentage"), (int, float)) and one["percentage"] > 0]
+    shares.sort(key=lambda one: -one["percentage"])
+    parts = [f"{one.get('title') or one.get('name')} {one['percentage']:.1f} %" for one in shares[:MOST_CLASSES]]
+    more = [f"+{len(shares) - MOST_CLASSES}"] if len(shares) > MOST_CLASSES else []
+    state = ["deprecated"] if item["properties"].get("deprecated") else []
+    return ", ".join([*state, *parts, *more])

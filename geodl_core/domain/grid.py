@@ -15,6 +15,8 @@ from geodl_core.errors import ItemError
 WGS84 = "OGC:CRS84"
 OUTLINE_POINTS_PER_SIDE = 21
 """Enough for a UTM tile's curved sides to stay within a few metres of the straight ones between the points."""
+OUTLINE_TOLERANCE_DEG = 1e-6
+"""A tenth of a metre: points that straight sides do not need are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,8 @@ def outline_wgs84(grid: Grid) -> dict[str, Any]:
     lon, lat = _to_wgs84(grid.crs).transform(x, y)
     if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
         raise ItemError(f"the raster's outline leaves the Earth when read as {grid.crs[:60]}")
-    ring = shapely.polygons(np.column_stack([lon, lat]).round(9))
+    ring = shapely.simplify(shapely.polygons(np.column_stack([lon, lat])), OUTLINE_TOLERANCE_DEG)
+    ring = shapely.transform(ring, lambda points: points.round(9))
     geometry: dict[str, Any] = shapely.geometry.mapping(shapely.orient_polygons(ring))
     geometry["coordinates"] = [[list(point) for point in part] for part in geometry["coordinates"]]
     return geometry

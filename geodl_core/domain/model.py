@@ -13,7 +13,7 @@ from geodl_core.domain.graph import Graph, Tensor
 from geodl_core.errors import ModelError
 
 PIXEL_MODEL_TYPES = ("imageclassification", "classifypixels")
-BACKGROUND = ClassEntry(0, "Background", (0, 0, 0))
+BACKGROUND = ClassEntry(0, "Background", (238, 238, 232))
 DEFAULT_CHIP_PX = 512
 DEFAULT_THRESHOLD = 0.5
 USUAL_STRIDE_PX = 32

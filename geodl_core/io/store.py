@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import filelock
@@ -76,7 +76,12 @@ def held_folder(folder: Path) -> Iterator[None]:
             shutil.rmtree(draft, ignore_errors=True)
         yield
     finally:
+        # While it is held: nobody else can hold it then, and a folder of results should hold results alone.
+        with suppress(OSError):
+            (folder / LOCK).unlink()
         lock.release()
+        with suppress(OSError):
+            folder.rmdir()
 
 
 @contextmanager
