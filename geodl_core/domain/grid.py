@@ -53,13 +53,13 @@ class Grid:
 
 def pixel_to_map(grid: Grid, row: float, col: float) -> tuple[float, float]:
     """Return the map coordinates (x, y) of a pixel position; whole numbers are upper-left corners."""
-    x, y = grid.affine * (col, row)
+    x, y = grid.affine @ (col, row)
     return float(x), float(y)
 
 
 def map_to_pixel(grid: Grid, x: float, y: float) -> tuple[float, float]:
     """Return the (row, col) position of map coordinates; the inverse of `pixel_to_map`."""
-    col, row = ~grid.affine * (x, y)
+    col, row = ~grid.affine @ (x, y)
     return float(row), float(col)
 
 
@@ -130,7 +130,7 @@ def integer_ratio(fine: Grid, coarse: Grid) -> int | None:
     """
     if not is_same_crs(fine.crs, coarse.crs):
         return None
-    to_fine = ~fine.affine * coarse.affine
+    to_fine = ~fine.affine @ coarse.affine
     ratio = round(to_fine.a)
     aligned = np.allclose(to_fine[:6], (ratio, 0, 0, 0, ratio, 0), atol=1e-3)
     covers = -(-fine.height // max(ratio, 1)) == coarse.height and -(-fine.width // max(ratio, 1)) == coarse.width

@@ -80,9 +80,10 @@ def choose_tile(model: Model, arguments: Arguments) -> tuple[tuple[int, int], in
 
     Where the network takes any size, halo and core become multiples of the usual total stride, so that every read
     window starts at the same phase as the whole scene would: else networks that halve the image answer differently.
+    A tile too small for that is enlarged.
 
     Raises:
-        PlanError: no core is left, or the size is not to be chosen.
+        PlanError: no core is left of a fixed size, or the size is not to be chosen.
     """
     if arguments.tile_size_px is not None and model.is_size_fixed and model.chip_px != (arguments.tile_size_px,) * 2:
         raise PlanError(f"tile_size: the network takes only {model.chip_px[0]} × {model.chip_px[1]} pixels")
@@ -92,14 +93,13 @@ def choose_tile(model: Model, arguments: Arguments) -> tuple[tuple[int, int], in
     halo = model.halo_px if arguments.padding_px is None else arguments.padding_px
     step = 1 if model.is_size_fixed else USUAL_STRIDE_PX
     halo = -(-halo // step) * step
-    core = ((read[0] - 2 * halo) // step * step, (read[1] - 2 * halo) // step * step)
-    if min(core) < 1:
-        more = "" if step == 1 else f" (both in steps of {step})"
+    height, width = ((side - 2 * halo) // step * step for side in read)
+    if model.is_size_fixed and min(height, width) < 1:
         raise PlanError(
-            f"a halo of {halo} pixels leaves no core of a tile of {read[0]} × {read[1]}{more}",
-            hint="choose a larger tile_size or a smaller padding",
+            f"a halo of {halo} pixels leaves no core of a tile of {read[0]} × {read[1]}",
+            hint="choose a smaller padding",
         )
-    return core, halo
+    return (max(height, step), max(width, step)), halo
 
 
 def _require_bands(bands: Sequence[Band], facts: Mapping[str, RasterFacts]) -> None:

@@ -27,6 +27,8 @@ REMOTE = ("http://", "https://", "s3://", "gs://", "az://")
 REMOTE_OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_HTTP_MAX_RETRY": "4", "GDAL_HTTP_RETRY_DELAY": "1"}
 COARSEST_FACTOR = 8
 """The pre-scan reads overviews no coarser than this, so that what it can overlook is smaller than 8 pixels."""
+WARP_TOLERANCE_PX = 1e-6
+"""As good as none: rasterio 1.4 cannot make a warped view on a given transform with a tolerance of 0."""
 PRESCAN_PIXELS = 1 << 24
 """A raster without overviews is pre-scanned only up to this size; above it every tile is live."""
 
@@ -157,7 +159,7 @@ def _group(sources: Sequence[BandSource]) -> list[list[int]]:
 
 
 def _warped(dataset: Any, source: BandSource, grid: Grid) -> Any:
-    """Show a raster on the job's grid; with tolerance 0 a pixel's value does not depend on the window read."""
+    """Show a raster on the job's grid; transformed exactly, a pixel's value does not depend on the window read."""
     if dataset.nodata is not None:
         marks: dict[str, Any] = {}
     elif source.nodata is not None:
@@ -172,7 +174,8 @@ def _warped(dataset: Any, source: BandSource, grid: Grid) -> Any:
         height=grid.height,
         width=grid.width,
         resampling=Resampling.bilinear,
-        tolerance=0,
+        tolerance=WARP_TOLERANCE_PX,
+        dtype="float32",
         **marks,
     )
 

@@ -44,7 +44,8 @@ def load_package(location: str) -> ModelPackage:
         return _from_text(location)
     path = Path(location)
     try:
-        head = path.open("rb").read(len(SEVEN_ZIP_MAGIC))
+        with path.open("rb") as file:
+            head = file.read(len(SEVEN_ZIP_MAGIC))
     except OSError as error:
         raise ModelError(f"{location}: expected a .emd or .dlpk file, found none that can be read") from error
     if head.startswith(SEVEN_ZIP_MAGIC):

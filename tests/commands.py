@@ -1,0 +1,30 @@
+"""The `geodl` command as a user types it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def geodl(*arguments: object, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run `geodl` in a process of its own."""
+    command = [sys.executable, "-W", "ignore", "-c", "from geodl_core.cli.main import main; main()"]
+    return subprocess.run(
+        [*command, *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+
+
+def run_json(*arguments: object, cwd: Path | None = None, **env: str) -> dict[str, Any]:
+    """Run `geodl run … --json`, which must succeed, and return what it prints."""
+    result = geodl("run", *arguments, "--json", cwd=cwd, **env)
+    assert result.returncode == 0, result.stderr
+    document: dict[str, Any] = json.loads(result.stdout)
+    return document
