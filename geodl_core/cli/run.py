@@ -25,7 +25,11 @@ ARGUMENTS = ("tile_size", "padding", "threshold")
 @click.option("--collection", metavar="ID", help="Output Collection.  [default: geodl-<model name>]")
 @click.option("--band", "bands", multiple=True, metavar="WANTED=ASSET", help="Which asset holds a band of the model.")
 @click.option("--arg", "arguments", multiple=True, metavar="NAME=VALUE", help="tile_size, padding or threshold.")
-@click.option("--pad", type=click.Choice(["reflect", "edge", "constant"]), help="Beyond the scene.  [default: reflect]")
+@click.option(
+    "--pad",
+    type=click.Choice(["network", "reflect", "edge", "constant"]),
+    help="What the network sees beyond the scene.  [default: its own padding if it takes any size, else reflect]",
+)
 @click.option("--radiometry", type=click.Choice(["raw", "reflectance"]), help="Pixel values as stored, or unscaled.")
 @click.option("--source-range", metavar="MIN,MAX", help="Pixel values that the model's DataRange is mapped from.")
 @click.option("--compress", type=click.Choice(["deflate", "zstd", "lzw"]), help="Of the COG.  [default: deflate]")

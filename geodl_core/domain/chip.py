@@ -27,14 +27,14 @@ def padded_indices(start: int, stop: int, size: int, pad: Pad) -> tuple[Index, M
     """Return for positions start…stop - 1 along an axis which pixel of 0…size - 1 stands there.
 
     `reflect` mirrors at the centre of the border pixel, again and again where the scene is small, so that what a
-    position shows depends on the scene alone, never on the tile.
+    position shows depends on the scene alone, never on the tile. So does `network`, for what completes a step.
 
     Returns:
         (stop - start,) indices, and whether the position lies inside the scene.
     """
     positions = np.arange(start, stop, dtype=np.int64)
     inside = (positions >= 0) & (positions < size)
-    if pad == "reflect" and size > 1:
+    if pad in ("reflect", "network") and size > 1:
         period = 2 * (size - 1)
         folded = np.abs(positions) % period
         return np.minimum(folded, period - folded), inside

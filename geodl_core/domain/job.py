@@ -13,9 +13,9 @@ from geodl_core.errors import InputError
 RESULT_VERSION = 1
 """Raised whenever the same job would give other bytes than before."""
 
-Pad = Literal["reflect", "edge", "constant"]
+Pad = Literal["network", "reflect", "edge", "constant"]
 Compression = Literal["deflate", "zstd", "lzw"]
-PADS: tuple[Pad, ...] = ("reflect", "edge", "constant")
+PADS: tuple[Pad, ...] = ("network", "reflect", "edge", "constant")
 COMPRESSIONS: tuple[Compression, ...] = ("deflate", "zstd", "lzw")
 
 
@@ -23,8 +23,10 @@ COMPRESSIONS: tuple[Compression, ...] = ("deflate", "zstd", "lzw")
 class Arguments:
     """What the user may choose of a run; None leaves the choice to the model and the scene."""
 
-    pad: Pad = "reflect"
-    """What lies outside the scene: its mirror image, its border pixel repeated, or 0."""
+    pad: Pad | None = None
+    """What the network sees beyond the scene: nothing, so that its own padding applies as in whole-image inference
+    (`network`), the scene's mirror image, its border pixel repeated, or 0. By default `network` where it takes any
+    size, else `reflect`."""
     tile_size_px: int | None = None
     """Side of the read window."""
     padding_px: int | None = None
@@ -38,7 +40,7 @@ class Arguments:
     """Wanted band → asset of the Item."""
 
     def __post_init__(self) -> None:
-        if self.pad not in PADS:
+        if self.pad is not None and self.pad not in PADS:
             raise InputError(f"pad: expected one of {', '.join(PADS)}, found {self.pad}")
         if self.compress not in COMPRESSIONS:
             raise InputError(f"compress: expected one of {', '.join(COMPRESSIONS)}, found {self.compress}")

@@ -60,6 +60,8 @@ class Model:
     """Height and width that the definition or the graph names."""
     is_size_fixed: bool
     """Whether the graph takes only `chip_px`."""
+    stride_px: int
+    """The network's total stride, or a multiple of it: shifting its input by that much shifts its answer."""
     batch: int | None
     """The graph's batch, None where it takes any."""
     halo_px: int
@@ -107,6 +109,7 @@ def make_model(emd: Emd, graph: Graph, fallback_name: str) -> Model:
         threshold=DEFAULT_THRESHOLD if emd.Threshold is None else emd.Threshold,
         chip_px=chip,
         is_size_fixed=None not in _sizes(source, layout),
+        stride_px=1 if None not in _sizes(source, layout) else USUAL_STRIDE_PX,
         batch=source.shape[0],
         halo_px=halo,
         halo_origin=halo_origin,

@@ -36,7 +36,7 @@ class Tile:
     core: Window
     """Owned pixels, on the grid."""
     read: Window
-    """Core cell + halo, always of full size: it may reach outside the grid."""
+    """Core + halo. It may reach outside the grid; with the pad `network` no further than to a full step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,8 @@ class Plan:
     grid: Grid
     core_px: tuple[int, int]
     halo_px: int
+    step_px: int
+    """Every read window starts at a multiple of it, and is a multiple of it long: the network's total stride."""
     pad: Pad
     sources: tuple[BandSource, ...]
     """In channel order."""
@@ -99,7 +101,12 @@ def tile_at(plan: Plan, index: int) -> Tile:
     row, col = divmod(index, cols)
     height, width = plan.core_px
     cell = Window(row * height, col * width, (row + 1) * height, (col + 1) * width)
-    return Tile(index, clip(cell, *plan.grid.shape), grow(cell, plan.halo_px))
+    read = grow(cell, plan.halo_px)
+    if plan.pad == "network":
+        inside = clip(read, *plan.grid.shape)
+        bottom, right = (-(-end // plan.step_px) * plan.step_px for end in (inside.bottom, inside.right))
+        read = Window(inside.top, inside.left, bottom, right)
+    return Tile(index, clip(cell, *plan.grid.shape), read)
 
 
 def live_tiles(plan: Plan) -> npt.NDArray[np.int64]:

@@ -9,8 +9,8 @@ import numpy as np
 
 from geodl_core.domain.grid import Grid, cell_size, integer_ratio, is_same_space
 from geodl_core.domain.item import Band, choose_bands, read_scene
-from geodl_core.domain.job import Arguments, InputIdentity, Job, job_id
-from geodl_core.domain.model import USUAL_STRIDE_PX, Model
+from geodl_core.domain.job import Arguments, InputIdentity, Job, Pad, job_id
+from geodl_core.domain.model import Model
 from geodl_core.domain.plan import BandSource, Plan, live_cells, pack_live, tile_shape
 from geodl_core.domain.radiometry import Radiometry, choose_radiometry
 from geodl_core.errors import ItemError, PlanError
@@ -56,6 +56,7 @@ def plan_scene(item: Mapping[str, Any], model: Model, arguments: Arguments) -> S
     radiometry = choose_radiometry(scene, typed, model.scaling, arguments.radiometry, arguments.source_range)
     sources = tuple(_source(band, facts[band.asset], grid) for band in bands)
     core, halo = choose_tile(model, arguments)
+    pad = choose_pad(model, arguments)
     if arguments.threshold is not None:
         model = replace(model, threshold=arguments.threshold)
     job = Job(
@@ -65,20 +66,30 @@ def plan_scene(item: Mapping[str, Any], model: Model, arguments: Arguments) -> S
         model_digest=model.digest,
         grid=grid,
         radiometry=radiometry,
-        pad=arguments.pad,
+        pad=pad,
         core_px=core,
         halo_px=halo,
         threshold=model.threshold,
         compress=arguments.compress,
     )
-    plan = Plan(job_id(job), grid, core, halo, arguments.pad, sources, _chip_dtype(sources), _live(sources, grid, core))
+    plan = Plan(
+        job_id=job_id(job),
+        grid=grid,
+        core_px=core,
+        halo_px=halo,
+        step_px=model.stride_px,
+        pad=pad,
+        sources=sources,
+        chip_dtype=_chip_dtype(sources),
+        live=_live(sources, grid, core),
+    )
     return ScenePlan(job, plan, model, bands, radiometry)
 
 
 def choose_tile(model: Model, arguments: Arguments) -> tuple[tuple[int, int], int]:
     """Return core (height, width) and halo.
 
-    Where the network takes any size, halo and core become multiples of the usual total stride, so that every read
+    Where the network takes any size, halo and core become multiples of its total stride, so that every read
     window starts at the same phase as the whole scene would: else networks that halve the image answer differently.
     A tile too small for that is enlarged.
 
@@ -91,7 +102,7 @@ def choose_tile(model: Model, arguments: Arguments) -> tuple[tuple[int, int], in
         raise PlanError(f"padding: the network itself leaves off {model.halo_px} pixels (ModelPadding); leave it out")
     read = model.chip_px if arguments.tile_size_px is None else (arguments.tile_size_px,) * 2
     halo = model.halo_px if arguments.padding_px is None else arguments.padding_px
-    step = 1 if model.is_size_fixed else USUAL_STRIDE_PX
+    step = model.stride_px
     halo = -(-halo // step) * step
     height, width = ((side - 2 * halo) // step * step for side in read)
     if model.is_size_fixed and min(height, width) < 1:
@@ -100,6 +111,18 @@ def choose_tile(model: Model, arguments: Arguments) -> tuple[tuple[int, int], in
             hint="choose a smaller padding",
         )
     return (max(height, step), max(width, step)), halo
+
+
+def choose_pad(model: Model, arguments: Arguments) -> Pad:
+    """Return what the network sees beyond the scene.
+
+    Raises:
+        PlanError: the network cannot go without pixels there.
+    """
+    takes_any_shape = not model.is_size_fixed and not model.is_cropping and (model.batch or 1) == 1
+    if arguments.pad == "network" and not takes_any_shape:
+        raise PlanError("pad network: needs a network that takes any size, loses no border and runs tiles one by one")
+    return arguments.pad or ("network" if takes_any_shape else "reflect")
 
 
 def _require_bands(bands: Sequence[Band], facts: Mapping[str, RasterFacts]) -> None:

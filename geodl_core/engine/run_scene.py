@@ -151,7 +151,7 @@ def _run_shards(request: RunRequest, planned: ScenePlan, folder: Path, listen: C
 
 def _worker(request: RunRequest, planned: ScenePlan, reader: SceneReader, listen: Callable[[Event], None]) -> Worker:
     model = planned.model
-    fused = fuse(request.package.file, model, planned.radiometry, planned.plan.chip_dtype, planned.plan.halo_px)
+    fused = fuse(request.package.file, model, planned.radiometry, planned.plan.chip_dtype)
     storage = choose_storage(entry.value for entry in model.classes)
     return Worker(
         reader=reader,
@@ -159,6 +159,7 @@ def _worker(request: RunRequest, planned: ScenePlan, reader: SceneReader, listen
         storage=storage,
         lookup=lookup_table(model.indices_to_ids, storage),
         is_class_map=model.output == "class map",
+        is_cropping=model.is_cropping,
         batch=model.batch or 1,
         threads=request.threads or usable_cores(),
         on_tiles=lambda count: listen(Event("tiles", tiles=count)),

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from geodl_core.domain.chip import Chip, to_class_ids
 from geodl_core.domain.classes import Storage
 from geodl_core.domain.plan import Plan, Shard, Tile, shard_tiles, tile_at
-from geodl_core.domain.window import slices_within
+from geodl_core.domain.window import Window, grow, slices_within
 from geodl_core.engine.session import Session
 from geodl_core.errors import ModelError
 from geodl_core.io.cog import SceneReader
@@ -35,6 +35,8 @@ class Worker:
     lookup: npt.NDArray[Any]
     """(K,) class id of each class index; for a class map the class ids that may occur."""
     is_class_map: bool
+    is_cropping: bool
+    """Whether the network's answer lacks the halo."""
     batch: int
     """Tiles a call; the graph's own where it is fixed."""
     threads: int
@@ -92,15 +94,20 @@ def _infer_group(plan: Plan, tiles: Sequence[Tile], worker: Worker) -> TileIds:
         # A graph of fixed batch takes no fewer; what is added is thrown away.
         pixels = np.concatenate([pixels, np.zeros((worker.batch - len(alive), *pixels.shape[1:]), pixels.dtype)])
     classes = worker.session.infer(pixels)
-    if classes.shape != (len(pixels), *plan.core_px):
-        raise ModelError(
-            f"the network gives {classes.shape}, expected {(len(pixels), *plan.core_px)} (tiles, rows, columns)"
-        )
+    answered = [_answered(plan, tile, worker) for tile in tiles]
+    expected = (len(pixels), *answered[0].shape)
+    if classes.shape != expected:
+        raise ModelError(f"the network gives {classes.shape} (tiles, rows, columns), expected {expected}")
     for row, position in enumerate(alive):
         tile, mask = tiles[position], valid[position]
-        core = classes[row, : tile.core.height, : tile.core.width]
+        core = classes[row][slices_within(tile.core, answered[position])]
         results[position] = (tile, _to_ids(core, mask, worker))
     return results
+
+
+def _answered(plan: Plan, tile: Tile, worker: Worker) -> Window:
+    """Return the window that the network's answer covers."""
+    return grow(tile.read, -plan.halo_px) if worker.is_cropping else tile.read
 
 
 def _core_validity(tile: Tile, chip: Chip) -> npt.NDArray[np.bool_]:

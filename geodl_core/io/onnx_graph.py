@@ -17,7 +17,6 @@ from geodl_core.errors import ModelError
 
 MIN_OPSET = 7
 """Before it, arithmetic does not broadcast."""
-SLICE_BY_INPUTS = 10
 PREFIX = "geodl_"
 PIXELS = f"{PREFIX}pixels"
 CLASSES = f"{PREFIX}classes"
@@ -71,17 +70,16 @@ def load_graph(content: bytes, origin: str, folder: Path | None = None) -> Graph
     return GraphFile(proto, graph)
 
 
-def fuse(file: GraphFile, model: Model, radiometry: Radiometry, chip_dtype: str, halo_px: int) -> bytes:
-    """Build the graph that takes stored pixel values and gives class indices of the core.
+def fuse(file: GraphFile, model: Model, radiometry: Radiometry, chip_dtype: str) -> bytes:
+    """Build the graph that takes stored pixel values and gives class indices.
 
-    stored values → float → × scale + offset → the network → halo cut off → ArgMax (scores) or > threshold (mask).
+    stored values → float → × scale + offset → the network → ArgMax (scores) or > threshold (mask).
 
     Args:
         file: the model's own graph, left as it is.
         model: what its tensors mean.
         radiometry: scale and offset of each channel.
         chip_dtype: NumPy's name of the type of the stored values.
-        halo_px: what to cut off each side, unless the network does so itself.
 
     Returns:
         A serialised ONNX model: `geodl_pixels` (N, C, H, W) → `geodl_classes` (N, h, w), where a mask or class map
@@ -94,11 +92,11 @@ def fuse(file: GraphFile, model: Model, radiometry: Radiometry, chip_dtype: str,
     proto.CopyFrom(file.proto)
     graph = proto.graph
     before = _before(model, radiometry)
-    after = _after(model, file.graph.opset, 0 if model.is_cropping else halo_px)
+    after = _after(model)
     nodes = [*before, *graph.node, *after]
     del graph.node[:]
     graph.node.extend(nodes)
-    graph.initializer.extend(_constants(radiometry, model, file.graph.opset, halo_px))
+    graph.initializer.extend(_constants(radiometry, model))
     del graph.input[:]
     del graph.output[:]
     # Symbolic sizes of the original would contradict the cropped result.
@@ -127,15 +125,10 @@ def _before(model: Model, radiometry: Radiometry) -> list[onnx.NodeProto]:
     return _chain("before", PIXELS, steps, model.source.name)
 
 
-def _after(model: Model, opset: int, crop_px: int) -> list[onnx.NodeProto]:
+def _after(model: Model) -> list[onnx.NodeProto]:
     steps: list[tuple[str, list[str], dict[str, Any]]] = []
     if model.layout == "NHWC" and len(model.result.shape) == 4:
         steps.append(("Transpose", [], {"perm": [0, 3, 1, 2]}))
-    if crop_px and opset >= SLICE_BY_INPUTS:
-        steps.append(("Slice", [f"{PREFIX}starts", f"{PREFIX}stops", f"{PREFIX}axes"], {}))
-    elif crop_px:
-        axes = _spatial_axes(model)
-        steps.append(("Slice", [], {"starts": [crop_px] * 2, "ends": [-crop_px] * 2, "axes": axes}))
     if model.output == "scores":
         steps.append(("ArgMax", [], {"axis": 1, "keepdims": 0}))
     elif model.output == "mask":
@@ -158,25 +151,12 @@ def _chain(
     return nodes
 
 
-def _constants(radiometry: Radiometry, model: Model, opset: int, halo_px: int) -> list[TensorProto]:
-    def per_channel(values: tuple[float, ...]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-        return np.asarray(values, np.float32).reshape(1, -1, 1, 1)
-
-    arrays: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32 | np.int64]]] = {
-        "scale": per_channel(radiometry.scale),
-        "offset": per_channel(radiometry.offset),
-    }
+def _constants(radiometry: Radiometry, model: Model) -> list[TensorProto]:
+    values = {"scale": radiometry.scale, "offset": radiometry.offset}
+    arrays = {name: np.asarray(numbers, np.float32).reshape(1, -1, 1, 1) for name, numbers in values.items()}
     if model.output == "mask":
         arrays["threshold"] = np.asarray(model.threshold, np.float32)
-    if opset >= SLICE_BY_INPUTS and halo_px and not model.is_cropping:
-        arrays["starts"] = np.asarray([halo_px] * 2, np.int64)
-        arrays["stops"] = np.asarray([-halo_px] * 2, np.int64)
-        arrays["axes"] = np.asarray(_spatial_axes(model), np.int64)
     return [numpy_helper.from_array(array, f"{PREFIX}{name}") for name, array in arrays.items()]
-
-
-def _spatial_axes(model: Model) -> list[int]:
-    return [2, 3] if len(model.result.shape) == 4 else [1, 2]
 
 
 def _class_type(model: Model) -> int:
