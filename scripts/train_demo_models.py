@@ -21,10 +21,11 @@ import onnx
 import onnxruntime
 import rasterio
 import torch
-from make_scene import BANDS, CLASSES, COLORS, make_scene, read_scene
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from torch import nn
+
+from make_scene import BANDS, CLASSES, COLORS, make_scene, read_scene
 
 Array = NDArray[Any]
 

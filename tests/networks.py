@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 CLASSES = [
@@ -64,8 +65,6 @@ def conv_network(path: Path, channels: int = 2, seed: int = 5, sizes: tuple[Any,
 
 def run_whole(path: Path, pixels: np.ndarray) -> np.ndarray:
     """Return the argmax of a network over a whole (C, H, W) image at once."""
-    import onnxruntime
-
     session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
     (scores,) = session.run(None, {session.get_inputs()[0].name: pixels[None].astype("float32")})
     return scores[0].argmax(0)

@@ -1,10 +1,14 @@
 """A catalog from what a person calls it by: a path or an address."""
 
+from typing import TYPE_CHECKING
+
 from geodl_core.catalog.sqlite import SqliteCatalog
-from geodl_core.catalog.stac_api import StacApiCatalog
+
+if TYPE_CHECKING:
+    from geodl_core.catalog.stac_api import StacApiCatalog
 
 
-def open_catalog(location: str, create: bool = True) -> SqliteCatalog | StacApiCatalog:
+def open_catalog(location: str, create: bool = True) -> "SqliteCatalog | StacApiCatalog":
     """Return the STAC API at `location` if that is an http(s) address, else the catalog file at that path.
 
     Args:
@@ -15,5 +19,7 @@ def open_catalog(location: str, create: bool = True) -> SqliteCatalog | StacApiC
         CatalogError: the file is missing or no catalog.
     """
     if location.lower().startswith(("http://", "https://")):
+        from geodl_core.catalog.stac_api import StacApiCatalog  # noqa: PLC0415  # 0.2 s, for remote catalogs
+
         return StacApiCatalog(location)
     return SqliteCatalog(location.removeprefix("file://"), create=create)

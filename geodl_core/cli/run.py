@@ -58,15 +58,17 @@ def run(item: str, model: str, out: Path | None, catalog: str | None, is_json: b
     from geodl_core.cli.report import print_result
     from geodl_core.engine.run_scene import RunRequest, run_scene
     from geodl_core.io.package import load_package
+    from geodl_core.io.stac import read_item
 
     settings = Settings.from_env()
     out = out or settings.out
     where = catalog or (str(out / CATALOG_NAME) if out != settings.out else settings.catalog)
     arguments = _arguments(options)
     package = load_package(model)
+    source = None if item.startswith(CATALOG_PREFIX) else read_item(item)
     with open_catalog(where) as opened:
         request = RunRequest(
-            item=_source_item(item, opened),
+            item=source or _item_of(opened, item),
             package=package,
             arguments=arguments,
             out=out,
@@ -85,13 +87,11 @@ def run(item: str, model: str, out: Path | None, catalog: str | None, is_json: b
         print_result(result, where)
 
 
-def _source_item(item: str, catalog: Any) -> dict[str, Any]:
-    """Return the source Item, from the catalog or from where it lies."""
+def _item_of(catalog: Any, item: str) -> dict[str, Any]:
+    """Return the Item that `catalog:COLLECTION/ID` means."""
     from geodl_core.errors import ItemError
-    from geodl_core.io.stac import parse_item, read_item
+    from geodl_core.io.stac import parse_item
 
-    if not item.startswith(CATALOG_PREFIX):
-        return read_item(item)
     collection, slash, item_id = item.removeprefix(CATALOG_PREFIX).partition("/")
     if not (collection and slash and item_id):
         raise InputError(f"{item}: expected catalog:COLLECTION/ID")

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from geodl_core.domain.classes import ClassEntry
@@ -57,20 +56,6 @@ def build_item(scene: ClassifiedScene, now: datetime) -> dict[str, Any]:
         "properties": _properties(scene, now),
         "links": _links(scene, item_id),
         "assets": _assets(scene),
-    }
-
-
-def with_absolute_hrefs(item: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Return an Item whose relative hrefs start from a folder, for a catalog that lies elsewhere."""
-
-    def absolute(entry: Mapping[str, Any]) -> dict[str, Any]:
-        href = str(entry["href"])
-        return {**entry, "href": str((folder / href).resolve()) if href.startswith((".", "..")) else href}
-
-    return {
-        **item,
-        "links": [absolute(link) for link in item["links"]],
-        "assets": {key: absolute(asset) for key, asset in item["assets"].items()},
     }
 
 

@@ -15,7 +15,6 @@ from geodl_core.domain.plan import BandSource, Plan, live_cells, pack_live, tile
 from geodl_core.domain.radiometry import Radiometry, choose_radiometry
 from geodl_core.errors import ItemError, PlanError
 from geodl_core.io.cog import RasterFacts, prescan_validity, raster_facts
-from geodl_core.io.http import file_version
 
 CHIP_DTYPES = ("uint8", "uint16", "int16")
 """Stored as they are; all others become float32."""
@@ -170,4 +169,6 @@ def _content(band: Band) -> str:
     if path.exists():
         facts = path.stat()
         return f"size:{facts.st_size},mtime_ns:{facts.st_mtime_ns}"
+    from geodl_core.io.http import file_version  # noqa: PLC0415  # 0.2 s to import, for remote scenes alone
+
     return file_version(band.href, band.asset)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from geodl_core.domain.query import ItemPage, ItemQuery
 from geodl_core.domain.result import ClassifiedScene
 from geodl_core.domain.result_collection import build_collection, current_results_query, supersede
-from geodl_core.domain.result_item import build_item, with_absolute_hrefs
+from geodl_core.domain.result_item import build_item
 from geodl_core.io.store import write_bytes
 
 COLLECTION_NAME = "collection.json"
@@ -61,7 +61,7 @@ def register_scene(scene: ClassifiedScene, folder: Path, catalog: Catalog, now: 
     item = build_item(scene, now)
     earlier = [found for found in catalog.search(current_results_query(scene)).items if found["id"] != item["id"]]
     collection = build_collection(scene, item, catalog.get_collection(scene.collection))
-    published = with_absolute_hrefs(item, folder)
+    published = _with_absolute_hrefs(item, folder)
     published, replaced = supersede(published, earlier, now)
     item["links"] = [*item["links"], *(link for link in published["links"] if link["rel"] == "predecessor-version")]
     _write_json(folder.parent / COLLECTION_NAME, collection)
@@ -69,6 +69,20 @@ def register_scene(scene: ClassifiedScene, folder: Path, catalog: Catalog, now: 
     catalog.put_collection(collection)
     catalog.put_items([published, *replaced])
     return published
+
+
+def _with_absolute_hrefs(item: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return an Item whose relative hrefs start from a folder, for a catalog that lies elsewhere."""
+
+    def absolute(entry: Mapping[str, Any]) -> dict[str, Any]:
+        href = str(entry["href"])
+        return {**entry, "href": str((folder / href).resolve()) if href.startswith((".", "..")) else href}
+
+    return {
+        **item,
+        "links": [absolute(link) for link in item["links"]],
+        "assets": {key: absolute(asset) for key, asset in item["assets"].items()},
+    }
 
 
 def _write_json(path: Path, document: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from geodl_core.domain.attribute_table import attribute_table_xml
 from geodl_core.domain.classes import choose_storage, lookup_table
+from geodl_core.domain.href import hide_secrets
 from geodl_core.domain.job import Arguments, arguments_json
 from geodl_core.domain.model import make_model
 from geodl_core.domain.plan import Shard, live_tiles, shard_count, shard_tiles
@@ -30,7 +31,6 @@ from geodl_core.engine.run_shard import Worker, run_shard
 from geodl_core.engine.session import Provider, open_session, usable_cores
 from geodl_core.io.class_cog import ClassRaster, write_preview
 from geodl_core.io.cog import SceneReader
-from geodl_core.io.http import hide_secrets
 from geodl_core.io.onnx_graph import fuse
 from geodl_core.io.package import ModelPackage
 from geodl_core.io.parts import is_part_whole

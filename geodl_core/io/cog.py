@@ -18,6 +18,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from geodl_core.domain.chip import Chip, Index, Mask, padded_indices, upsample_bilinear
 from geodl_core.domain.grid import Grid
+from geodl_core.domain.href import hide_secrets
 from geodl_core.domain.plan import BandSource, Plan
 from geodl_core.domain.window import Window
 from geodl_core.errors import DataError, ItemError, StoreError
@@ -235,7 +236,7 @@ def _open(href: str, asset: str) -> Any:
         with rasterio.Env(**_options(href)):
             return rasterio.open(href)
     except RasterioIOError as error:
-        shown = href.split("?", maxsplit=1)[0]
+        shown = hide_secrets(href)
         if href.startswith(REMOTE):
             raise StoreError(f"asset {asset}: {shown} cannot be opened as a raster now") from error
         raise ItemError(

@@ -1,9 +1,8 @@
 """HTTP: small documents, and the version of a remote file."""
 
-from urllib.parse import urlsplit, urlunsplit
-
 import requests
 
+from geodl_core.domain.href import hide_secrets
 from geodl_core.errors import ItemError, StoreError
 
 MAX_BYTES = 20 << 20
@@ -54,14 +53,6 @@ def file_version(href: str, asset: str) -> str:
     headers = response.headers if response.ok else {}
     facts = [headers.get(name) for name in ("ETag", "Content-Length", "Last-Modified")]
     return f"etag:{facts[0] or facts[2]},size:{facts[1]}"
-
-
-def hide_secrets(href: str) -> str:
-    """Return an href without query, fragment, user and password, where signatures and credentials stand."""
-    if "://" not in href:
-        return href
-    parts = urlsplit(href)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def _require_answer(response: requests.Response, shown: str) -> None:

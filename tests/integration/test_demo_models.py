@@ -12,6 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 import rasterio
+
 from make_scene import BANDS, CLASSES, make_scene, read_scene
 
 MODELS = Path(__file__).parents[2] / "scripts" / "models"

@@ -70,7 +70,7 @@ def test_tiled_equals_whole(tmp_path, tile):
 @pytest.mark.parametrize(("pad", "mode"), [("reflect", "reflect"), ("edge", "edge"), ("constant", "constant")])
 @pytest.mark.parametrize("tile", [96, 512])
 def test_pads(scene, pad, mode, tile):
-    """`reflect` mirrors the scene, `edge` repeats its border, `constant` shows zeros, whichever tile holds the border."""
+    """`reflect` mirrors the scene, `edge` repeats its border, `constant` shows zeros, in tiles of any size."""
     folder, item, pixels = scene
     padded = np.pad(pixels, ((0, 0), (8, 8), (8, 8)), mode=mode)
     expected = VALUES[run_whole(folder / "net.onnx", padded)[8:-8, 8:-8]]
@@ -93,7 +93,7 @@ def test_same_bytes_however_computed(scene):
 
 def test_fixed_size_and_batch(scene):
     """A graph that takes only 64 × 64 pixels and batches of 3 gives the same classes as one that takes any."""
-    folder, item, pixels = scene
+    folder, item, _ = scene
     conv_network(folder / "fixed.onnx", sizes=(3, 64, 64))
     write_emd(folder, "fixed.onnx", "fixed.emd")
     fixed = class_map(run(request_for(folder, item, out="fixed", emd="fixed.emd")))
@@ -127,7 +127,7 @@ def test_several_resolutions(tmp_path):
 
 def test_cog_is_valid_and_described(scene):
     """The result is a strictly valid COG on the source's grid, with colours, nodata and the counts of its pixels."""
-    folder, item, pixels = scene
+    folder, item, _ = scene
     result = run(request_for(folder, item))
     path = result.folder / "classification.tif"
     is_valid, errors, warnings = cog_validate(path, strict=True, quiet=True)

@@ -20,7 +20,12 @@ def make_item(number, **more):
         "collection": "sentinel-2-l2a-landcover",
         "geometry": {"type": "Point", "coordinates": [number, 50]},
         "properties": {"datetime": f"2024-05-0{number % 9 + 1}T10:36:29Z", "eo:cloud_cover": number} | more,
-        "assets": {"classification": {"href": "x.tif", "classification:classes": [{"value": 1, "name": "wa[b]ter", "percentage": 12.5}]}},
+        "assets": {
+            "classification": {
+                "href": "x.tif",
+                "classification:classes": [{"value": 1, "name": "wa[b]ter", "percentage": 12.5}],
+            }
+        },
         "links": [],
     }
 

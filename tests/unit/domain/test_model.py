@@ -96,7 +96,7 @@ def test_class_mapping(channels: int | None, values: tuple[int, ...], ids: tuple
     assert set(ids) <= {entry.value for entry in model.classes}
     has_background = channels == len(values) + 1
     assert (model.classes[0] == BACKGROUND) == has_background
-    assert bool(model.notes) == (has_background or values[0] > 0 and ids == values)
+    assert bool(model.notes) == (has_background or (values[0] > 0 and ids == values))
 
 
 @pytest.mark.parametrize(
@@ -153,8 +153,8 @@ def test_model_padding() -> None:
         ((1, 3, 48, 48), 4, r"ModelPadding is 4, so 8 .* it is \[16, 16\]"),
         ((1, 3, 64, 64), 8, r"it is \[0, 0\]"),
         ((1, 3, 48, 56), 8, r"it is \[16, 8\]"),
-        ((1, 3, 48, 48), None, "say so with ModelPadding"),
-        ((1, 3, 32, 32), 0, "say so with ModelPadding"),
+        ((1, 3, 48, 48), None, "is not as large as the input"),
+        ((1, 3, 32, 32), 0, "is not as large as the input"),
     ],
 )
 def test_padding_that_does_not_fit(result: Shape, padding: int | None, said: str) -> None:

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geodl_core.domain.grid import Grid
+from geodl_core.domain.job import Pad
 from geodl_core.domain.plan import (
     SHARD_PIXELS,
     Plan,
@@ -29,9 +30,16 @@ def grid_of(height: int, width: int) -> Grid:
     return Grid("EPSG:32632", (10.0, 0.0, 600000.0, 0.0, -10.0, 5400000.0), height, width)
 
 
-def plan_of(grid: Grid, core: tuple[int, int], halo: int = 0, live: np.ndarray | None = None) -> Plan:
+def plan_of(
+    grid: Grid,
+    core: tuple[int, int],
+    halo: int = 0,
+    live: np.ndarray | None = None,
+    step: int = 1,
+    pad: Pad = "reflect",
+) -> Plan:
     bitmap = np.ones(tile_shape(grid, core), np.bool_) if live is None else live
-    return Plan("job", grid, core, halo, "reflect", (), "uint8", pack_live(bitmap))
+    return Plan("job", grid, core, halo, step, pad, (), "uint8", pack_live(bitmap))
 
 
 @given(sides, sides, cores)
@@ -60,6 +68,23 @@ def test_read_windows_have_one_size_and_phase(height: int, width: int, core: tup
         assert (tile.read.left + halo) % core[1] == 0
         assert tile.core.bottom <= tile.read.bottom - halo
         assert tile.core.right <= tile.read.right - halo
+
+
+@given(sides, sides, st.integers(1, 8), st.integers(1, 4), st.integers(0, 3))
+def test_read_windows_that_end_with_the_scene(height: int, width: int, step: int, cells: int, more: int) -> None:
+    """With the pad `network` a read window holds core and halo inside the scene, and ends with it at a full step."""
+    grid = grid_of(height, width)
+    plan = plan_of(grid, (step * cells, step * cells), step * more, step=step, pad="network")
+    halo = plan.halo_px
+    for index in range(tile_count(grid, plan.core_px)):
+        tile = tile_at(plan, index)
+        assert tile.read.top == max(tile.core.top - halo, 0)
+        assert tile.read.left == max(tile.core.left - halo, 0)
+        assert tile.read.bottom >= min(tile.core.bottom + halo, height)
+        assert tile.read.right >= min(tile.core.right + halo, width)
+        assert tile.read.bottom - height < step
+        assert tile.read.right - width < step
+        assert {edge % step for edge in (tile.read.top, tile.read.left, *tile.read.shape)} == {0}
 
 
 @given(sides, sides, cores, st.integers(1, 300), st.data())
@@ -153,11 +178,11 @@ def test_fewer_than_one_shard(asked: int) -> None:
 def test_halos_that_leave_no_core(core: tuple[int, int], halo: int) -> None:
     """A plan without a core or with a negative halo is a PlanError."""
     with pytest.raises(PlanError, match="halo"):
-        Plan("job", grid_of(9, 9), core, halo, "reflect", (), "uint8", b"\xff\xff")
+        Plan("job", grid_of(9, 9), core, halo, 1, "reflect", (), "uint8", b"\xff\xff")
 
 
 @pytest.mark.parametrize("live", [b"", b"\xff", b"\xff\xff\xff"])
 def test_bitmaps_of_another_length(live: bytes) -> None:
     """A bitmap that does not fit the tiles is a PlanError."""
     with pytest.raises(PlanError, match="bitmap"):
-        Plan("job", grid_of(9, 9), (3, 3), 0, "reflect", (), "uint8", live)
+        Plan("job", grid_of(9, 9), (3, 3), 0, 1, "reflect", (), "uint8", live)

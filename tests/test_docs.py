@@ -1,0 +1,52 @@
+"""The documentation names every command and option, and shows no command that does not exist."""
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from geodl_core.cli.main import COMMANDS, geodl
+
+ROOT = Path(__file__).parents[1]
+REFERENCE = (ROOT / "docs" / "commands.md").read_text()
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def command(name):
+    return geodl.get_command(click.Context(geodl), name)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_is_documented(name):
+    """docs/commands.md has a section for each command that names each of its options."""
+    section = REFERENCE.split(f"## geodl {name}\n")[1].split("\n## ")[0]
+    for parameter in command(name).params:
+        if isinstance(parameter, click.Option):
+            assert any(f"`{option}" in section for option in parameter.opts), parameter.opts
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_help_has_examples(name):
+    """Each command's help shows how it is called."""
+    assert "Examples:" in command(name).help
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_in_the_docs_exist(page):
+    """Every `geodl …` line of a code block is a command with options that it has."""
+    for line in re.findall(r"^(?:\$ )?geodl (.*)$", page.read_text(), flags=re.MULTILINE):
+        words = line.split("#")[0].split()
+        if words[0].startswith("-"):
+            continue
+        known = {option for parameter in command(words[0]).params for option in parameter.opts} | {"--help"}
+        used = {word.split("=")[0] for word in words if re.match(r"--?[a-z]", word)}
+        assert used <= known, line
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    """Relative links of a page lead to files that exist."""
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target

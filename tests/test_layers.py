@@ -1,0 +1,78 @@
+"""Imports point left only, and each layer uses just the third parties that it may."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "geodl_core"
+ORDER = ("errors", "domain", "io", "engine", "catalog", "settings", "cli")
+"""Left to right; a layer imports itself and what stands to its left."""
+COMPUTING = {"affine", "numpy", "pydantic", "pyproj", "shapely"}
+THIRD_PARTIES = {
+    "errors": set(),
+    "domain": COMPUTING,
+    "io": COMPUTING | {"filelock", "google", "onnx", "pystac", "rasterio", "requests", "rio_tiler"},
+    "engine": COMPUTING | {"onnxruntime"},
+    "catalog": COMPUTING | {"cql2", "requests"},
+    "settings": set(),
+    "cli": {"click", "rich"},
+}
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
+IMPURE = {"logging", "os", "pathlib", "random", "secrets", "socket", "subprocess", "time", "urllib.request"}
+MOST_LINES = 400
+
+
+def layer_of(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_left(path):
+    """A module imports only its own layer, layers to its left, and the third parties of its layer."""
+    layer = layer_of(path)
+    for name in imported(path):
+        top, *rest = name.split(".")
+        if top == "geodl_core":
+            assert ORDER.index(rest[0]) <= ORDER.index(layer), f"{layer} imports {name}"
+        elif top not in sys.stdlib_module_names:
+            assert top in THIRD_PARTIES[layer], f"{layer} imports {name}"
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if layer_of(path) == "domain"], ids=lambda path: path.name)
+def test_domain_is_pure(path):
+    """The domain does no I/O: no operating system, clock, randomness, logging."""
+    assert not {name for name in imported(path) if name in IMPURE or name.split(".")[0] in IMPURE}
+
+
+def test_environment_is_read_in_one_place():
+    """Only settings.py reads environment variables."""
+    readers = [path.name for path in MODULES if "os.environ" in path.read_text() or "getenv" in path.read_text()]
+    assert readers == ["settings.py"]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_modules_are_short(path):
+    """No module is longer than 400 lines, no function longer than 40 without its docstring."""
+    text = path.read_text()
+    assert len(text.splitlines()) <= MOST_LINES
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            docstring = ast.get_docstring(node, clean=False)
+            lines = node.end_lineno - node.lineno + 1 - (len(docstring.splitlines()) if docstring else 0)
+            assert lines <= 41, f"{node.name}: {lines} lines"
+
+
+def test_package_imports_nothing():
+    """`import geodl_core` imports nothing else."""
+    assert list(imported(PACKAGE / "__init__.py")) == []

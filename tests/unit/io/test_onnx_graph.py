@@ -1,0 +1,249 @@
+"""ONNX graphs: fused with the arithmetic around them they answer as numpy does."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from geodl_core.domain.emd import parse_emd
+from geodl_core.domain.model import Model, make_model
+from geodl_core.domain.radiometry import Radiometry
+from geodl_core.errors import ModelError
+from geodl_core.io.onnx_graph import CLASSES, PIXELS, GraphFile, fuse, load_graph
+
+WEIGHTS = np.array([[1, -1], [-1, 1], [0.5, 0.4]], np.float32)
+"""Three classes from two bands."""
+RADIOMETRY = Radiometry("raw", (0.01, 0.02), (-0.3, 0.2), None)
+PLAIN = Radiometry("raw", (1.0, 1.0), (0.0, 0.0), None)
+KINDS = {"scores": 3, "mask": 1, "class map": 3}
+
+
+def build(output: str, layout: str = "NCHW", opset: int = 17, size: int | None = None, kind: int = 1) -> bytes:
+    """A network that weighs two bands pixel by pixel."""
+    channels = KINDS[output]
+    shape = {"NCHW": [None, 2, size, size], "NHWC": [None, size, size, 2]}[layout]
+    result = {"NCHW": [None, channels, size, size], "NHWC": [None, size, size, channels]}[layout]
+    start, end = ("x", "y") if layout == "NCHW" else ("x_first", "y_first")
+    weights = WEIGHTS[:channels].reshape(channels, 2, 1, 1).astype(helper.tensor_dtype_to_np_dtype(kind))
+    nodes = [helper.make_node("Conv", [start, "w"], [end])]
+    if layout == "NHWC":
+        nodes.insert(0, helper.make_node("Transpose", ["x"], [start], perm=[0, 3, 1, 2]))
+        nodes.append(helper.make_node("Transpose", [end], ["y"], perm=[0, 2, 3, 1]))
+    result_kind = kind
+    if output == "class map":
+        axis = 1 if layout == "NCHW" else 3
+        nodes.append(helper.make_node("ArgMax", ["y"], ["z"], axis=axis, keepdims=0))
+        result, result_kind = [None, size, size], TensorProto.INT64
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", kind, shape)],
+        [helper.make_tensor_value_info("z" if output == "class map" else "y", result_kind, result)],
+        [numpy_helper.from_array(weights, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+    model.ir_version = 4 if opset < 17 else 8
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def model_of(file: GraphFile, output: str, **fields: object) -> Model:
+    classes = [{"Value": value, "Name": str(value)} for value in range(2 if output == "mask" else 3)]
+    document = {
+        "ModelFile": "x.onnx",
+        "ModelType": "ImageClassification",
+        "ExtractBands": [0, 1],
+        "Classes": classes,
+        "Padding": 0,
+    }
+    return make_model(parse_emd(json.dumps({**document, **fields}), "m"), file.graph, "m")
+
+
+def run(content: bytes, pixels: np.ndarray) -> np.ndarray:
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    (classes,) = session.run([CLASSES], {PIXELS: pixels})
+    return classes.squeeze(1) if classes.ndim == 4 else classes
+
+
+def expected_of(pixels: np.ndarray, radiometry: Radiometry, output: str, threshold: float = 0.5) -> np.ndarray:
+    values = pixels.astype(np.float32)
+    values = values * np.float32(radiometry.scale).reshape(1, 2, 1, 1) + np.float32(radiometry.offset).reshape(
+        1, 2, 1, 1
+    )
+    scores = np.einsum("kc,nchw->nkhw", WEIGHTS[: KINDS[output]], values)
+    return scores[:, 0] > threshold if output == "mask" else scores.argmax(1)
+
+
+def pixels_of(dtype: str, size: int = 12) -> np.ndarray:
+    low, high = {"uint8": (0, 255), "uint16": (0, 500), "int16": (-300, 300), "float32": (-300, 300)}[dtype]
+    rng = np.random.default_rng(3)
+    return rng.integers(low, high, (2, 2, size, size + 4 if size == 12 else size)).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
+@pytest.mark.parametrize("output", list(KINDS))
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("opset", [9, 17])
+def test_fused_graphs_against_numpy(dtype: str, output: str, layout: str, opset: int) -> None:
+    """Stored values go in and class indices come out, as numpy computes them."""
+    file = load_graph(build(output, layout, opset), "x.onnx")
+    model = model_of(file, output)
+    assert (model.layout, model.output) == (layout, output)
+    pixels = pixels_of(dtype)
+    for radiometry in (RADIOMETRY, PLAIN):
+        classes = run(fuse(file, model, radiometry, dtype), pixels)
+        assert classes.dtype == (np.int32 if output == "class map" else np.uint8)
+        np.testing.assert_array_equal(classes, expected_of(pixels, radiometry, output))
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_graphs_of_a_fixed_size(layout: str) -> None:
+    """A graph of a fixed size is fused too, and keeps its size."""
+    file = load_graph(build("scores", layout, size=16), "x.onnx")
+    model = model_of(file, "scores")
+    assert (model.is_size_fixed, model.chip_px) == (True, (16, 16))
+    pixels = pixels_of("uint8", 16)
+    classes = run(fuse(file, model, RADIOMETRY, "uint8"), pixels)
+    np.testing.assert_array_equal(classes, expected_of(pixels, RADIOMETRY, "scores"))
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.25, 1.0])
+def test_thresholds(threshold: float) -> None:
+    """A mask's class is 1 above the threshold, not at it."""
+    file = load_graph(build("mask"), "x.onnx")
+    model = model_of(file, "mask", Threshold=threshold)
+    pixels = np.zeros((1, 2, 1, 3), np.float32)
+    pixels[0, 0, 0] = np.nextafter(np.float32(threshold), np.float32([-9, threshold, 9]))
+    classes = run(fuse(file, model, PLAIN, "float32"), pixels)
+    assert classes.ravel().tolist() == [0, 0, 1]
+
+
+def test_networks_of_half_precision() -> None:
+    """A network of half precision takes and gives half precision within the fused graph."""
+    file = load_graph(build("scores", kind=TensorProto.FLOAT16), "x.onnx")
+    model = model_of(file, "scores")
+    assert model.source.dtype == "float16"
+    pixels = np.array([[[[30, 1, 200]], [[1, 30, 200]]]], np.uint8)
+    np.testing.assert_array_equal(run(fuse(file, model, PLAIN, "uint8"), pixels), [[[0, 1, 2]]])
+
+
+def test_the_original_stays() -> None:
+    """Fusing leaves the loaded graph as it is, and gives the same bytes twice."""
+    content = build("scores")
+    file = load_graph(content, "x.onnx")
+    before = file.proto.SerializeToString()
+    model = model_of(file, "scores")
+    first = fuse(file, model, RADIOMETRY, "uint8")
+    assert fuse(file, model, RADIOMETRY, "uint8") == first
+    assert file.proto.SerializeToString() == before
+    onnx.checker.check_model(onnx.load_model_from_string(first))
+
+
+def test_what_is_known_of_a_graph() -> None:
+    """Inputs without weights, outputs, open sizes, opset and digest are read."""
+    graph = load_graph(build("scores", opset=9), "x.onnx").graph
+    assert [str(tensor) for tensor in graph.inputs] == ["x float32 [?, 2, ?, ?]"]
+    assert [str(tensor) for tensor in graph.outputs] == ["y float32 [?, 3, ?, ?]"]
+    assert graph.opset == 9
+    assert graph.digest != load_graph(build("scores"), "x.onnx").graph.digest
+    proto = onnx.load_model_from_string(build("scores"))
+    proto.graph.input.append(helper.make_tensor_value_info("w", TensorProto.FLOAT, [3, 2, 1, 1]))
+    assert len(load_graph(proto.SerializeToString(), "x.onnx").graph.inputs) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"not onnx", b"\x89PNG\r\n\x1a\n", b"PK\x03\x04", bytes(100), b"\x08\x08"])
+def test_files_that_are_not_onnx(content: bytes) -> None:
+    """Bytes that are no ONNX model are a ModelError that names the file."""
+    with pytest.raises(ModelError, match=r"x\.onnx"):
+        load_graph(content, "x.onnx")
+
+
+def test_old_graphs() -> None:
+    """A graph of an opset that cannot be fused is refused with both numbers."""
+    with pytest.raises(ModelError, match="expected ONNX opset 7 or later, found 6"):
+        load_graph(build("scores", opset=6), "x.onnx")
+
+
+def test_outputs_without_a_type() -> None:
+    """A graph whose output has no type that numpy knows is a ModelError."""
+    proto = onnx.load_model_from_string(build("scores"))
+    proto.graph.output[0].type.tensor_type.elem_type = 99
+    with pytest.raises(ModelError):
+        load_graph(proto.SerializeToString(), "x.onnx")
+
+
+def test_outputs_that_are_no_tensors() -> None:
+    """A graph whose output is a sequence is a ModelError."""
+    proto = onnx.load_model_from_string(build("scores"))
+    del proto.graph.output[:]
+    proto.graph.output.append(helper.make_tensor_sequence_value_info("y", TensorProto.FLOAT, [1]))
+    with pytest.raises(ModelError):
+        load_graph(proto.SerializeToString(), "x.onnx")
+
+
+def test_damaged_files() -> None:
+    """A truncated or damaged file is a ModelError or is read, never another exception."""
+    content = build("scores")
+    variants = [content[:length] for length in range(0, len(content), 5)]
+    for position in range(0, len(content), 3):
+        damaged = bytearray(content)
+        damaged[position] ^= 0xFF
+        variants.append(bytes(damaged))
+    odd = set()
+    for variant in variants:
+        try:
+            load_graph(variant, "x.onnx")
+        except ModelError:
+            pass
+        except Exception as error:  # noqa: BLE001  # every other exception is what is looked for
+            odd.add(f"{type(error).__name__}: {error}")
+    assert odd == set()
+
+
+def external(folder: Path, location: str) -> bytes:
+    """The network with its weights in a file of their own."""
+    proto = onnx.load_model_from_string(build("scores"))
+    weight = proto.graph.initializer[0]
+    raw = numpy_helper.to_array(weight).tobytes()
+    (folder / location).write_bytes(raw)
+    weight.ClearField("raw_data")
+    weight.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", location), ("offset", "0"), ("length", str(len(raw)))):
+        weight.external_data.add(key=key, value=value)
+    content: bytes = proto.SerializeToString()
+    return content
+
+
+def test_weights_beside_the_graph(tmp_path: Path) -> None:
+    """Weights in a file within the folder are loaded, and are in the digest."""
+    content = external(tmp_path, "w.bin")
+    file = load_graph(content, "x.onnx", tmp_path)
+    pixels = pixels_of("uint8")
+    classes = run(fuse(file, model_of(file, "scores"), RADIOMETRY, "uint8"), pixels)
+    np.testing.assert_array_equal(classes, expected_of(pixels, RADIOMETRY, "scores"))
+    raw = bytearray((tmp_path / "w.bin").read_bytes())
+    raw[0] ^= 1
+    (tmp_path / "w.bin").write_bytes(raw)
+    assert load_graph(content, "x.onnx", tmp_path).graph.digest != file.graph.digest
+
+
+def test_weights_elsewhere(tmp_path: Path) -> None:
+    """Weights outside the folder, behind a link, missing or beside a package are refused."""
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    content = external(inner, "../w.bin")
+    with pytest.raises(ModelError, match=r"x\.onnx"):
+        load_graph(content, "x.onnx", inner)
+    with pytest.raises(ModelError, match="keeps weights outside itself"):
+        load_graph(content, "x.onnx", None)
+    linked = external(inner, "w.bin")
+    (inner / "w.bin").unlink()
+    with pytest.raises(ModelError, match=r"x\.onnx"):
+        load_graph(linked, "x.onnx", inner)
+    (inner / "w.bin").symlink_to(tmp_path / "w.bin")
+    with pytest.raises(ModelError, match=r"x\.onnx"):
+        load_graph(linked, "x.onnx", inner)
