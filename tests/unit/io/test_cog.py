@@ -137,7 +137,7 @@ def test_an_alpha_band(tmp_path: Path) -> None:
     """An alpha band says what is valid, and is no band of the chip."""
     array = random("uint8", 4)
     array[3] = np.where(np.random.default_rng(5).random(GRID.shape) > 0.4, 255, 0)
-    path = write(tmp_path / "a.tif", array, photometric="RGB", alpha="unassociated")
+    path = write(tmp_path / "a.tif", array, photometric="RGB", alpha="yes")
     check(plan_of([source(path, index) for index in range(3)], "uint8"), array[:3], array[3] > 0)
 
 

@@ -1,0 +1,27 @@
+"""The demo does what the README says."""
+
+import json
+import re
+import subprocess
+
+import rasterio
+from conftest import ROOT
+
+
+def test_demo(tmp_path):
+    """The demo classifies its own scene with two models, finds a result and draws them, out of a checkout alone."""
+    out = tmp_path / "demo"
+    result = subprocess.run([ROOT / "scripts" / "demo", out], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert result.returncode == 0, result.stderr
+    cogs = sorted(out.rglob("geodl-*/*/classification.tif"))
+    assert [cog.parent.parent.name for cog in cogs] == ["geodl-landcover", "geodl-water"]
+    assert re.search(r"Water .* %", result.stdout)
+    assert "1 item" in result.stdout
+    with rasterio.open(cogs[0]) as found, rasterio.open(out / "scene" / "truth.tif") as truth:
+        classes, expected = found.read(1), truth.read(1)
+    known = (expected != truth.nodata) & (classes != found.nodata)
+    assert (classes == expected)[known].mean() >= 0.9
+    with rasterio.Env(GDAL_PAM_ENABLED="NO"), rasterio.open(out / "demo.png") as picture:
+        assert picture.count == 3
+    item = json.loads(next(cogs[0].parent.glob("*.json")).read_text())
+    assert item["properties"]["geodl:valid_percentage"] < 99
