@@ -4,6 +4,7 @@ import json
 import shlex
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import pystac
 import pytest
@@ -80,9 +81,9 @@ def test_rerun_command_survives_a_shell() -> None:
     """The command splits into the words that were meant, spaces within them included."""
     words = shlex.split(rerun_command(scene_of(source_href="/my data/S2A.json")))
     assert words[:5] == ["geodl", "run", "/my data/S2A.json", "--model", "/models/m.emd"]
-    assert ("--band", "0=my band") in zip(words, words[1:], strict=False)
-    assert ("--arg", "tile_size=256") in zip(words, words[1:], strict=False)
-    assert ("--source-range", "0,10") in zip(words, words[1:], strict=False)
+    assert ("--band", "0=my band") in pairwise(words)
+    assert ("--arg", "tile_size=256") in pairwise(words)
+    assert ("--source-range", "0,10") in pairwise(words)
 
 
 def test_item() -> None:
