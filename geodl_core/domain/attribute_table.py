@@ -1,5 +1,6 @@
 """The raster attribute table of a class map, as GDAL keeps it beside a file (PAM, `.aux.xml`)."""
 
+import re
 from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree as ET
 
@@ -33,7 +34,7 @@ def attribute_table_xml(classes: Sequence[ClassEntry], counts: Mapping[int, int]
     if min(names) >= 0 and max(names) < MAX_CATEGORIES:
         categories = ET.SubElement(band, "CategoryNames")
         for value in range(max(names) + 1):
-            ET.SubElement(categories, "Category").text = names.get(value, "")
+            ET.SubElement(categories, "Category").text = _xml_text(names.get(value, ""))
     table = ET.SubElement(band, "GDALRasterAttributeTable", tableType="thematic")
     for index, (name, kind, usage) in enumerate(FIELDS):
         field = ET.SubElement(table, "FieldDefn", index=str(index))
@@ -42,7 +43,12 @@ def attribute_table_xml(classes: Sequence[ClassEntry], counts: Mapping[int, int]
     for index, entry in enumerate(sorted(classes, key=lambda entry: entry.value)):
         row = ET.SubElement(table, "Row", index=str(index))
         for cell in (entry.value, entry.name, *entry.color, counts.get(entry.value, 0)):
-            ET.SubElement(row, "F").text = str(cell)
+            ET.SubElement(row, "F").text = _xml_text(str(cell))
     ET.indent(root)
     document: bytes = ET.tostring(root, encoding="utf-8")
     return document + b"\n"
+
+
+def _xml_text(text: str) -> str:
+    """Return the text with what XML 1.0 cannot hold replaced."""
+    return re.sub("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text)

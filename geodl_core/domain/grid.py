@@ -1,17 +1,21 @@
 """The one pixel space of a job: CRS, affine transform and shape; the only place where (row, col) meets (x, y)."""
 
+import json
 import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyproj
+import pyproj.exceptions
 import shapely
 from affine import Affine
 
 from geodl_core.errors import ItemError
 
+Coordinates = npt.NDArray[np.float64]
 WGS84 = "OGC:CRS84"
 OUTLINE_POINTS_PER_SIDE = 21
 """Enough for a UTM tile's curved sides to stay within a few metres of the straight ones between the points."""
@@ -77,17 +81,18 @@ def cell_area_m2(grid: Grid) -> float | None:
     geod = crs.get_geod()
     if geod is None or crs.is_engineering:
         return None
-    to_wgs84 = _to_wgs84(grid.crs)
-    points = [to_wgs84.transform(*pixel_to_map(grid, r, c)) for r, c in corners]
-    if not all(math.isfinite(value) for point in points for value in point):
+    x, y = zip(*(pixel_to_map(grid, r, c) for r, c in corners), strict=True)
+    lons, lats = _longitude_latitude(grid.crs, np.array(x), np.array(y))
+    if not (np.isfinite(lons).all() and np.isfinite(lats).all()):
         return None
-    lons, lats = zip(*points, strict=True)
     area, _ = geod.polygon_area_perimeter(lons, lats)
     return abs(float(area))
 
 
 def outline_wgs84(grid: Grid) -> dict[str, Any]:
-    """Return the grid's outline as a GeoJSON Polygon in OGC:CRS84, its sides densified, counter-clockwise.
+    """Return the grid's outline as GeoJSON in OGC:CRS84, its sides densified, counter-clockwise.
+
+    A Polygon, or where the grid crosses the antimeridian a MultiPolygon of its two halves (RFC 7946, section 3.1.9).
 
     Raises:
         ItemError: a corner of the grid has no place on Earth in its CRS.
@@ -97,24 +102,54 @@ def outline_wgs84(grid: Grid) -> dict[str, Any]:
     cols = np.concatenate([t, t * 0 + 1, 1 - t, t * 0]) * grid.width
     a, b, c, d, e, f = grid.transform
     x, y = a * cols + b * rows + c, d * cols + e * rows + f
-    lon, lat = _to_wgs84(grid.crs).transform(x, y)
+    lon, lat = _longitude_latitude(grid.crs, x, y)
     if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
-        raise ItemError(f"the raster's outline leaves the Earth when read as {grid.crs[:60]}")
+        raise ItemError(f"the raster's outline has no place on Earth when read as {grid.crs[:60]}")
+    lon = np.unwrap(lon, period=360)
     ring = shapely.simplify(shapely.polygons(np.column_stack([lon, lat])), OUTLINE_TOLERANCE_DEG)
-    ring = shapely.transform(ring, lambda points: points.round(9))
-    geometry: dict[str, Any] = shapely.geometry.mapping(shapely.orient_polygons(ring))
-    geometry["coordinates"] = [[list(point) for point in part] for part in geometry["coordinates"]]
-    return geometry
+    return _geojson(_wrapped(ring))
+
+
+def bbox_wgs84(outline: dict[str, Any]) -> tuple[float, float, float, float]:
+    """Return west, south, east, north of an outline; west > east where it crosses the antimeridian."""
+    shape = shapely.geometry.shape(outline)
+    if outline["type"] == "Polygon":
+        west, south, east, north = shape.bounds
+        return west, south, east, north
+    _, south, _, north = shape.bounds
+    west = max(part.bounds[0] for part in shape.geoms)
+    east = min(part.bounds[2] for part in shape.geoms)
+    return west, south, east, north
+
+
+def _wrapped(polygon: shapely.Polygon) -> shapely.Geometry:
+    """Cut a polygon whose longitudes may leave -180…180 at the antimeridian, and bring all parts within."""
+    parts = []
+    for turn in (-360, 0, 360):
+        part = shapely.intersection(shapely.box(turn - 180, -90, turn + 180, 90), polygon)
+        if part.area > 0:
+            parts.append(shapely.transform(part, lambda points, turn=turn: points - (turn, 0)))
+    return parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
+
+
+def _geojson(shape: shapely.Geometry) -> dict[str, Any]:
+    rounded = shapely.transform(shapely.orient_polygons(shape), lambda points: points.round(9))
+    document: dict[str, Any] = json.loads(shapely.to_geojson(rounded))
+    return document
 
 
 def is_same_space(a: Grid, b: Grid) -> bool:
     """Say whether two grids share CRS, pixels and extent, to a thousandth of a pixel."""
     if a.shape != b.shape or not is_same_crs(a.crs, b.crs):
         return False
-    far = pixel_to_map(b, b.height, b.width)
-    near = pixel_to_map(b, 0, 0)
-    ends = map_to_pixel(a, *near), map_to_pixel(a, *far)
-    return np.allclose(ends, [(0, 0), a.shape], atol=1e-3)
+    return _corners_lie_at(b, a, 1)
+
+
+def _corners_lie_at(grid: Grid, other: Grid, ratio: int) -> bool:
+    """Say whether three corners of `grid` lie, to a thousandth of a pixel, where `other` has them times `ratio`."""
+    corners = ((0, 0), (grid.height, 0), (0, grid.width))
+    found = [map_to_pixel(other, *pixel_to_map(grid, row, col)) for row, col in corners]
+    return np.allclose(found, np.array(corners) * ratio, rtol=0, atol=1e-3)
 
 
 @lru_cache(maxsize=64)
@@ -130,11 +165,18 @@ def integer_ratio(fine: Grid, coarse: Grid) -> int | None:
     """
     if not is_same_crs(fine.crs, coarse.crs):
         return None
-    to_fine = ~fine.affine @ coarse.affine
-    ratio = round(to_fine.a)
-    aligned = np.allclose(to_fine[:6], (ratio, 0, 0, 0, ratio, 0), atol=1e-3)
-    covers = -(-fine.height // max(ratio, 1)) == coarse.height and -(-fine.width // max(ratio, 1)) == coarse.width
-    return ratio if ratio >= 1 and aligned and covers else None
+    ratio = max(1, round(cell_size(coarse)[0] / cell_size(fine)[0]))
+    covers = -(-fine.height // ratio) == coarse.height and -(-fine.width // ratio) == coarse.width
+    return ratio if covers and _corners_lie_at(coarse, fine, ratio) else None
+
+
+def _longitude_latitude(crs: str, x: Coordinates, y: Coordinates) -> tuple[Coordinates, Coordinates]:
+    """Transform map coordinates; infinite where the CRS has no place on Earth there."""
+    try:
+        lon, lat = _to_wgs84(crs).transform(x, y)
+    except pyproj.exceptions.ProjError:
+        return np.full_like(x, np.inf), np.full_like(y, np.inf)
+    return np.asarray(lon), np.asarray(lat)
 
 
 @lru_cache(maxsize=64)

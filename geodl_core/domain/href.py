@@ -1,11 +1,15 @@
 """Hrefs as they may be shown."""
 
-from urllib.parse import urlsplit, urlunsplit
+import re
+
+CREDENTIALS = re.compile(r"//[^/?#]*@")
 
 
 def hide_secrets(href: str) -> str:
-    """Return an href without query, fragment, user and password, where signatures and credentials stand."""
+    """Return an href without query, fragment, user and password, where signatures and credentials stand.
+
+    A path is left as it is.
+    """
     if "://" not in href:
         return href
-    parts = urlsplit(href)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    return CREDENTIALS.sub("//", re.split("[?#]", href, maxsplit=1)[0])

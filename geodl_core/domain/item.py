@@ -103,17 +103,20 @@ def choose_bands(scene: Scene, wanted: Sequence[int | str], mapping: Mapping[str
 def _choose_band(scene: Scene, wanted: int | str, mapped: str | None) -> Band:
     if mapped is not None:
         return _mapped_band(scene, wanted, mapped)
-    if isinstance(wanted, int) or wanted.isdigit():
+    if isinstance(wanted, int) or wanted.isdecimal():
         return _band_by_index(scene, int(wanted))
     return _band_by_name(scene, wanted)
 
 
 def _mapped_band(scene: Scene, wanted: int | str, mapped: str) -> Band:
     asset, colon, number = mapped.rpartition(":")
-    if colon and number.isdigit() and int(number) > 0:
+    if colon and number.isdecimal() and int(number) > 0:
         of_asset = [band for band in scene.bands if band.asset == asset]
+        described = [band for band in of_asset if band.index == int(number) - 1]
+        if described:
+            return described[0]
         if of_asset:
-            return replace(of_asset[0], index=int(number) - 1)
+            return _undescribed(of_asset, int(number) - 1)
     exact = [band for band in scene.bands if band.asset == mapped]
     if len(exact) == 1:
         return exact[0]
@@ -142,8 +145,17 @@ def _band_by_index(scene: Scene, index: int) -> Band:
             f"Item {scene.id}: the model wants band {index} (0-based), "
             f"but asset {candidates[0]} has {len(of_asset)} bands"
         )
-    # The Item does not say how many bands the file has; opening it will.
-    return replace(of_asset[0], index=index, names=())
+    return of_asset[0] if index == 0 else _undescribed(of_asset, index)
+
+
+def _undescribed(of_asset: Sequence[Band], index: int) -> Band:
+    """Return a band of which the Item says nothing; opening the file will tell whether it is there.
+
+    What an Item says of an asset without listing its bands holds for all of them.
+    """
+    if len(of_asset) == 1:
+        return replace(of_asset[0], index=index, names=())
+    return replace(of_asset[0], index=index, names=(), scale=None, offset=None, nodata=None, value_range=None)
 
 
 def _band_by_name(scene: Scene, name: str) -> Band:

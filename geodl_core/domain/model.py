@@ -125,7 +125,10 @@ def slug(name: str) -> str:
 
 def model_digest(emd: Emd, graph: Graph) -> str:
     """Return the content hash of a model; spacing and key order of the EMD's text do not matter."""
-    meaning = json.dumps(emd.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), default=str)
+    try:
+        meaning = json.dumps(emd.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), default=str)
+    except (ValueError, RecursionError) as error:
+        raise ModelError("the definition is nested too deeply") from error
     return hashlib.sha256(f"{graph.digest}\n{meaning}".encode()).hexdigest()
 
 

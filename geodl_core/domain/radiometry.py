@@ -1,5 +1,6 @@
 """From pixel values as stored to the values that a model wants: one scale and one offset a band."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -79,7 +80,7 @@ def _source_range(
     scene: Scene, bands: Sequence[tuple[Band, str]], kind: Kind, asked: tuple[float, float] | None
 ) -> tuple[float, float]:
     if asked is not None:
-        if asked[0] >= asked[1]:
+        if not (math.isfinite(asked[0]) and math.isfinite(asked[1]) and asked[0] < asked[1]):
             raise ItemError(f"--source-range: expected MIN below MAX, found {asked[0]:g},{asked[1]:g}")
         return asked
     if kind == "reflectance":

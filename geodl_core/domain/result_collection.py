@@ -25,6 +25,9 @@ def build_collection(
     if existing:
         ((old_west, old_south, old_east, old_north), *_) = existing["extent"]["spatial"]["bbox"]
         ((old_start, old_end), *_) = existing["extent"]["temporal"]["interval"]
+        if west > east or old_west > old_east:
+            # A box that crosses the antimeridian and another one are held together by the whole Earth's width alone.
+            west, east, old_west, old_east = -180.0, 180.0, -180.0, 180.0
         west, south = min(west, old_west), min(south, old_south)
         east, north = max(east, old_east), max(north, old_north)
         start, end = min(filter(None, (start, old_start))), max(filter(None, (end, old_end)))

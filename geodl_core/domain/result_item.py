@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from geodl_core.domain.classes import ClassEntry
-from geodl_core.domain.grid import Grid, cell_area_m2, cell_size, outline_wgs84
+from geodl_core.domain.grid import Grid, bbox_wgs84, cell_area_m2, cell_size, outline_wgs84
 from geodl_core.domain.result import (
     COG_NAME,
     EMD_NAME,
@@ -52,7 +52,7 @@ def build_item(scene: ClassifiedScene, now: datetime) -> dict[str, Any]:
         "id": item_id,
         "collection": scene.collection,
         "geometry": geometry,
-        "bbox": _bbox(geometry),
+        "bbox": list(bbox_wgs84(geometry)),
         "properties": _properties(scene, now),
         "links": _links(scene, item_id),
         "assets": _assets(scene),
@@ -180,9 +180,3 @@ def _stac_class(entry: ClassEntry, row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _code(grid: Grid) -> str | None:
     return grid.crs if re.fullmatch(r"[A-Z]+:\w+", grid.crs) else None
-
-
-def _bbox(geometry: Mapping[str, Any]) -> list[float]:
-    points = geometry["coordinates"][0]
-    lons, lats = [point[0] for point in points], [point[1] for point in points]
-    return [min(lons), min(lats), max(lons), max(lats)]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from geodl_core.domain.grid import Grid, cell_size, integer_ratio, is_same_space
+from geodl_core.domain.grid import Grid, cell_size, integer_ratio, is_same_space, outline_wgs84
 from geodl_core.domain.item import Band, choose_bands, read_scene
 from geodl_core.domain.job import Arguments, InputIdentity, Job, Pad, job_id
 from geodl_core.domain.model import Model
@@ -51,6 +51,8 @@ def plan_scene(item: Mapping[str, Any], model: Model, arguments: Arguments) -> S
     facts = {band.asset: raster_facts(band.href, band.asset) for band in bands}
     _require_bands(bands, facts)
     grid = _finest_grid([facts[band.asset].grid for band in bands])
+    # The output Item needs it; better to fail before the work than after.
+    outline_wgs84(grid)
     typed = [(band, facts[band.asset].dtypes[band.index]) for band in bands]
     radiometry = choose_radiometry(scene, typed, model.scaling, arguments.radiometry, arguments.source_range)
     sources = tuple(_source(band, facts[band.asset], grid) for band in bands)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import rasterio
+from rasterio._err import CPLE_BaseError  # what GDAL raises where rasterio gives it no class of its own
 from rasterio.errors import RasterioError
 from rasterio.shutil import copy
 from rasterio.windows import Window as RasterioWindow
@@ -139,5 +140,5 @@ def _writing(target: Path) -> Iterator[None]:
     try:
         with rasterio.Env(GDAL_PAM_ENABLED="NO"):
             yield
-    except RasterioError as error:
+    except (RasterioError, CPLE_BaseError) as error:
         raise StoreError(f"{target}: cannot be written: {error}", hint="is the disk full?") from error

@@ -10,14 +10,16 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 import rasterio
+from rasterio._err import CPLE_BaseError  # what GDAL raises where rasterio gives it no class of its own
 from rasterio.crs import CRS
 from rasterio.enums import MaskFlags, Resampling
 from rasterio.errors import RasterioError, RasterioIOError
 from rasterio.vrt import WarpedVRT
+from rasterio.warp import calculate_default_transform
 from rasterio.windows import Window as RasterioWindow
 
 from geodl_core.domain.chip import Chip, Index, Mask, padded_indices, upsample_bilinear
-from geodl_core.domain.grid import Grid
+from geodl_core.domain.grid import Grid, cell_size
 from geodl_core.domain.href import hide_secrets
 from geodl_core.domain.plan import BandSource, Plan
 from geodl_core.domain.window import Window
@@ -162,11 +164,12 @@ def _group(sources: Sequence[BandSource]) -> list[list[int]]:
 def _warped(dataset: Any, source: BandSource, grid: Grid) -> Any:
     """Show a raster on the job's grid; transformed exactly, a pixel's value does not depend on the window read."""
     if dataset.nodata is not None:
-        marks: dict[str, Any] = {}
+        marks: dict[str, Any] = {"dtype": "float32"}
     elif source.nodata is not None:
-        marks = {"src_nodata": source.nodata, "nodata": source.nodata}
+        marks = {"src_nodata": source.nodata, "nodata": source.nodata, "dtype": "float32"}
     else:
-        # Without a nodata value only an alpha band tells what the warped raster does not reach.
+        # Without a nodata value only an alpha band tells what the warped raster does not reach; it goes missing when
+        # another type is asked for.
         marks = {"add_alpha": True}
     return WarpedVRT(
         dataset,
@@ -176,9 +179,16 @@ def _warped(dataset: Any, source: BandSource, grid: Grid) -> Any:
         width=grid.width,
         resampling=Resampling.bilinear,
         tolerance=WARP_TOLERANCE_PX,
-        dtype="float32",
+        **_kernel_scale(dataset, grid),
         **marks,
     )
+
+
+def _kernel_scale(dataset: Any, grid: Grid) -> dict[str, str]:
+    """Fix how far the resampling kernel reaches; GDAL would else derive it anew from each window that is read."""
+    native, _, _ = calculate_default_transform(dataset.crs, grid.crs, dataset.width, dataset.height, *dataset.bounds)
+    x_size, y_size = cell_size(grid)
+    return {"XSCALE": f"{min(1.0, abs(native.a) / x_size):.6f}", "YSCALE": f"{min(1.0, abs(native.e) / y_size):.6f}"}
 
 
 def _needed_window(rows: Index, cols: Index, ratio: int, dataset: Any) -> Window:
@@ -235,7 +245,7 @@ def _open(href: str, asset: str) -> Any:
     try:
         with rasterio.Env(**_options(href)):
             return rasterio.open(href)
-    except RasterioIOError as error:
+    except (RasterioIOError, CPLE_BaseError) as error:
         shown = hide_secrets(href)
         if href.startswith(REMOTE):
             raise StoreError(f"asset {asset}: {shown} cannot be opened as a raster now") from error
@@ -248,6 +258,6 @@ def _open(href: str, asset: str) -> Any:
 def _decoding(asset: str, window: Window) -> Iterator[None]:
     try:
         yield
-    except RasterioError as error:
+    except (RasterioError, CPLE_BaseError) as error:
         place = f"rows {window.top}–{window.bottom}, columns {window.left}–{window.right}"
         raise DataError(f"asset {asset}: cannot be decoded at {place}") from error

@@ -24,6 +24,8 @@ def fetch_text(url: str) -> str:
             if not response.ok:
                 raise ItemError(f"{shown}: expected a STAC Item, the server answers {response.status_code}")
             content = response.raw.read(MAX_BYTES + 1, decode_content=True)
+    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
+        raise ItemError(f"{shown}: expected the URL of a STAC Item, found none that can be asked") from error
     except requests.RequestException as error:
         raise StoreError(f"{shown}: the server does not answer ({type(error).__name__})") from error
     if len(content) > MAX_BYTES:

@@ -60,8 +60,8 @@ def load_graph(content: bytes, origin: str, folder: Path | None = None) -> Graph
         raise ModelError(f"{origin}: expected an ONNX model, found a file without a graph")
     weights = {tensor.name for tensor in proto.graph.initializer}
     graph = Graph(
-        inputs=tuple(_tensor(value) for value in proto.graph.input if value.name not in weights),
-        outputs=tuple(_tensor(value) for value in proto.graph.output),
+        inputs=tuple(_tensor(value, origin) for value in proto.graph.input if value.name not in weights),
+        outputs=tuple(_tensor(value, origin) for value in proto.graph.output),
         opset=next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), 0),
         digest=digest.hexdigest(),
     )
@@ -172,7 +172,10 @@ def _location(tensor: TensorProto) -> str:
     return next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
 
 
-def _tensor(value: onnx.ValueInfoProto) -> Tensor:
+def _tensor(value: onnx.ValueInfoProto, origin: str) -> Tensor:
     kind = value.type.tensor_type
     sizes = tuple(size.dim_value if size.dim_value > 0 else None for size in kind.shape.dim)
-    return Tensor(value.name, str(helper.tensor_dtype_to_np_dtype(kind.elem_type)), sizes)
+    try:
+        return Tensor(value.name, str(helper.tensor_dtype_to_np_dtype(kind.elem_type)), sizes)
+    except KeyError as error:
+        raise ModelError(f"{origin}: {value.name}: expected a tensor of numbers, found something else") from error

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,18 @@ from geodl_core.io.store import atomic_file
 FORMAT = "geodl-part-1"
 HEADER = "part.json"
 # Zip wants a time for each member; the same job must give the same bytes.
+DAMAGE = (
+    OSError,
+    EOFError,
+    KeyError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What zipfile, zlib, NumPy and the header raise on bytes that are not what was written."""
 NO_TIME = (1980, 1, 1, 0, 0, 0)
 
 
@@ -63,7 +76,7 @@ def is_part_whole(path: Path, job_id: str, tiles: npt.NDArray[np.int64]) -> bool
                 and names == [f"{tile}.npy" for tile in tiles]
                 and archive.testzip() is None
             )
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile, zipfile.zlib.error):  # type: ignore[attr-defined]
+    except DAMAGE:
         return False
 
 
@@ -80,5 +93,5 @@ def read_part(path: Path) -> Iterator[tuple[int, npt.NDArray[Any]]]:
                     with archive.open(name) as file:
                         array = np.lib.format.read_array(cast("BinaryIO", file), allow_pickle=False)
                     yield int(name.removesuffix(".npy")), array
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         raise DataError(f"{path}: expected a whole part of a job, found a damaged file ({error})") from error

@@ -63,13 +63,13 @@ def held_folder(folder: Path) -> Iterator[None]:
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder / LOCK)
-    try:
-        with storage_errors(folder):
+    with storage_errors(folder):
+        try:
             lock.acquire(timeout=0)
-    except filelock.Timeout as error:
-        raise StoreError(
-            f"{folder}: another process is computing this job", hint="wait for it, then ask again for its result"
-        ) from error
+        except filelock.Timeout as error:
+            raise StoreError(
+                f"{folder}: another process is computing this job", hint="wait for it, then ask again for its result"
+            ) from error
     try:
         # Left by a process that was killed: nobody else can be writing here now.
         for draft in folder.rglob(f"{DRAFT}*"):

@@ -119,7 +119,6 @@ def test_an_error_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.xfail(strict=True, reason="rasterio.shutil.copy raises CPLE errors, which are no RasterioError")
 @pytest.mark.parametrize("limit", [1000, 100_000, 400_000, 809_000])
 def test_a_full_disk(tmp_path: Path, limit: int) -> None:
     """Where the file does not fit, be it the draft, the error is transient and nothing is left."""

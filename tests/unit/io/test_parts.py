@@ -66,10 +66,7 @@ def test_parts_of_another_job(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "header",
     [
-        *(
-            pytest.param(text, marks=pytest.mark.xfail(strict=True, reason="AttributeError"))
-            for text in ("[]", "1", "null")
-        ),
+        *(pytest.param(text) for text in ("[]", "1", "null")),
         "{}",
         "{",
         '{"format": "geodl-part-2"}',
@@ -115,7 +112,6 @@ def test_truncated_parts(tmp_path: Path) -> None:
             list(read_part(cut))
 
 
-@pytest.mark.xfail(strict=True, reason="EOFError, zlib.error and others are let through")
 def test_parts_with_a_flipped_byte(tmp_path: Path) -> None:
     """A flipped byte is seen before a part is taken for whole, or changes nothing that is read."""
     arrays = arrays_of()

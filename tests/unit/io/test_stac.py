@@ -120,13 +120,11 @@ def test_secrets_are_hidden(href: str, shown: str) -> None:
     assert hide_secrets(href) == shown
 
 
-@pytest.mark.xfail(strict=True, reason="the URL within is not parsed")
 def test_secrets_of_vsicurl_are_hidden() -> None:
     """A URL behind GDAL's prefix hides its secrets too."""
     assert "secret" not in hide_secrets("/vsicurl/https://user:secret@x.test/a.tif?sig=secret")
 
 
-@pytest.mark.xfail(strict=True, reason="ValueError of urlsplit")
 def test_urls_that_are_none() -> None:
     """A URL that cannot be parsed is an ItemError."""
     with pytest.raises(ItemError):

@@ -114,7 +114,6 @@ def test_storage_errors(code: int | None) -> None:
     assert ("free some space" in caught.value.hint) == (code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
 
-@pytest.mark.xfail(strict=True, reason="filelock.Timeout is an OSError, so storage_errors takes it")
 def test_a_held_folder_is_held_by_one_process(tmp_path: Path) -> None:
     """Another process is refused while one holds the folder; a holder that is killed holds it no longer."""
     folder = tmp_path / "job"
@@ -133,7 +132,6 @@ def test_a_held_folder_is_held_by_one_process(tmp_path: Path) -> None:
     assert [path.name for path in folder.iterdir()] == ["result"]
 
 
-@pytest.mark.xfail(strict=True, reason="filelock.Timeout is an OSError, so storage_errors takes it")
 def test_a_held_folder_is_refused_within_the_process(tmp_path: Path) -> None:
     """A second holder in the same process is refused, and its refusal does not release the first."""
     with held_folder(tmp_path / "job"):

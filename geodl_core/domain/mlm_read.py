@@ -1,0 +1,307 @@
+"""A STAC Item of a model (MLM extension, 1.4 to 1.6) read as an Esri model definition."""
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from geodl_core.domain.emd import Emd, parse_emd
+from geodl_core.domain.mlm_scaling import read_scaling
+from geodl_core.errors import ModelError
+
+CARRIED = "emd."
+"""Prefix of the hyperparameters that hold an EMD's keys as they were."""
+CARRIED_REST = "emd"
+"""The hyperparameter that holds what has no name there: keys of unusual spelling, keys that the EMD lacks."""
+MODEL_ROLE = "mlm:model"
+MODEL_TYPES = {
+    "object-detection": "ObjectDetection",
+    "detection": "ObjectDetection",
+    "instance-segmentation": "InstanceDetection",
+    "semantic-segmentation": "ImageClassification",
+    "segmentation": "ImageClassification",
+    "panoptic-segmentation": "ImageClassification",
+    "classification": "ObjectClassification",
+    "scene-classification": "ObjectClassification",
+}
+"""MLM task → ModelType; of several tasks the first of this order counts."""
+ESRI_BANDS = {
+    "red": "Red",
+    "green": "Green",
+    "blue": "Blue",
+    "nir": "NearInfrared",
+    "nir08": "NearInfrared_2",
+    "coastal": "CoastalBlue",
+    "yellow": "Yellow",
+    "rededge": "RedEdge",
+    "swir16": "ShortWaveInfrared",
+    "swir22": "MidInfrared_2",
+    "lwir": "Thermal",
+    "lwir11": "Thermal_1",
+    "lwir12": "Thermal_2",
+    "pan": "Panchromatic",
+}
+"""STAC common name → the one of Esri's WellKnownBandNames that finds it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class MlmReading:
+    """What an Item says of a model."""
+
+    emd: Emd
+    warnings: tuple[str, ...]
+    """What the Item says and a definition cannot, each by name."""
+
+
+def emd_from_mlm(item: Mapping[str, Any], emd_text: bytes | None = None) -> MlmReading:
+    """Return the definition of the model that an Item describes.
+
+    Args:
+        item: the Item, with the MLM extension.
+        emd_text: the content of its asset `emd`, which wins over all that the Item itself says.
+
+    Raises:
+        ModelError: no ONNX asset, or nothing that makes a definition.
+    """
+    onnx_asset(item)
+    if emd_text is not None:
+        return MlmReading(parse_emd(emd_text, f"Item {item.get('id')}: emd"), ())
+    keys, warnings = mlm_keys(item)
+    return MlmReading(parse_emd(json.dumps(keys), f"Item {item.get('id')}"), warnings)
+
+
+def onnx_asset(item: Mapping[str, Any]) -> str:
+    """Return the key of the asset that is the model as ONNX.
+
+    Raises:
+        ModelError: there is none; says which model assets there are.
+    """
+    models = [(key, asset) for key, asset in _assets(item) if MODEL_ROLE in _texts(asset.get("roles"))]
+    # Items before 1.4 and careless ones leave the role out; the file's name still says what it is.
+    for key, asset in [*models, *_assets(item)]:
+        if _is_onnx(asset):
+            return key
+    found = ", ".join(f"{key} ({asset.get('mlm:artifact_type') or asset.get('type')})" for key, asset in models)
+    raise ModelError(
+        f"Item {item.get('id')}: expected a model asset in ONNX, found {found or 'no model asset'}",
+        hint="export the network to ONNX and describe that file in an EMD",
+    )
+
+
+def mlm_keys(item: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return an EMD's keys as far as an Item says them, and warnings of what they leave out; needs no asset."""
+    properties = _mapping(item.get("properties"))
+    warnings: list[str] = []
+    source = _main_input(properties, warnings)
+    shape = _sizes(_mapping(source.get("input")))
+    keys: dict[str, Any] = _names(item, properties)
+    keys["ModelType"] = _model_type(properties, warnings)
+    keys |= _chip(source, shape)
+    bands = _bands(item, source, warnings)
+    if bands:
+        keys["ExtractBands"] = bands
+    keys |= read_scaling(source.get("value_scaling"), len(bands) or shape.get("bands", 0), warnings)
+    keys |= _functions(properties, source, warnings)
+    batch = properties.get("mlm:batch_size_suggestion")
+    if isinstance(batch, int) and batch > 0:
+        keys["BatchSize"] = batch
+    classes = _classes(properties, warnings)
+    if classes:
+        keys["Classes"] = classes
+    return _with_carried(keys, _mapping(properties.get("mlm:hyperparameters"))), tuple(warnings)
+
+
+def _names(item: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        href = str(_mapping(dict(_assets(item))[onnx_asset(item)]).get("href", ""))
+    except ModelError:
+        href = ""
+    version = properties.get("version")
+    # geodl's own Items have the content hash as their version, which is no version of the definition.
+    is_own = version and str(properties.get("geodl:model_sha256", "")).startswith(str(version))
+    found = {
+        "ModelName": properties.get("mlm:name"),
+        "Version": None if is_own else version,
+        "Description": properties.get("description"),
+        "ModelConfiguration": properties.get("mlm:architecture"),
+        "ModelFile": PurePosixPath(unquote(urlsplit(href).path)).name,
+    }
+    return {key: value for key, value in found.items() if isinstance(value, str) and value and value != "unknown"}
+
+
+def _main_input(properties: Mapping[str, Any], warnings: list[str]) -> Mapping[str, Any]:
+    inputs = _objects(properties.get("mlm:input"))
+    if not inputs:
+        warnings.append("mlm:input says nothing of what the model takes")
+        return {}
+    chosen = next((entry for entry in inputs if entry.get("bands")), inputs[0])
+    others = [str(entry.get("name")) for entry in inputs if entry is not chosen]
+    if others:
+        warnings.append(f"mlm:input: a definition has one input; left out: {', '.join(others)}")
+    if chosen.get("variables"):
+        warnings.append(f"mlm:input: its variables {chosen['variables']} are left out")
+    for key in ("resize_type", "norm_type"):
+        if chosen.get(key):
+            warnings.append(f"mlm:input: {key} {chosen[key]!r} is left out")
+    return chosen
+
+
+def _sizes(structure: Mapping[str, Any]) -> dict[str, int]:
+    """Return the size of each named dimension, -1 where it is open; `channel` counts as `bands`."""
+    order, shape = _texts(structure.get("dim_order")), structure.get("shape")
+    if not isinstance(shape, list) or len(shape) != len(order):
+        return {}
+    sizes = {name: size for name, size in zip(order, shape, strict=True) if isinstance(size, int)}
+    for name in ("channel", "channels"):
+        if name in sizes:
+            sizes.setdefault("bands", sizes[name])
+    return sizes
+
+
+def _chip(source: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, Any]:
+    keys: dict[str, Any] = {}
+    for key, name in (("ImageHeight", "height"), ("ImageWidth", "width")):
+        if sizes.get(name, 0) > 0:
+            keys[key] = sizes[name]
+    if sizes.get("height") == sizes.get("width") == -1:
+        keys["SupportsVariableTileSize"] = True
+    order = _texts(_mapping(source.get("input")).get("dim_order"))
+    if order and order[-1] in ("bands", "channel", "channels"):
+        keys["ModelFormat"] = "NHWC"
+    return keys
+
+
+def _model_type(properties: Mapping[str, Any], warnings: list[str]) -> str:
+    outputs = _objects(properties.get("mlm:output"))
+    tasks = _texts(properties.get("mlm:tasks")) or [task for entry in outputs for task in _texts(entry.get("tasks"))]
+    known = [task for task in MODEL_TYPES if task in tasks]
+    if not known:
+        warnings.append(f"mlm:tasks: expected one of {', '.join(MODEL_TYPES)}, found {', '.join(tasks) or 'none'}")
+        return tasks[0] if tasks else "ImageClassification"
+    others = [task for task in tasks if MODEL_TYPES.get(task) != MODEL_TYPES[known[0]]]
+    if others:
+        warnings.append(f"mlm:tasks: a definition has one task, {known[0]}; left out: {', '.join(others)}")
+    return MODEL_TYPES[known[0]]
+
+
+def _bands(item: Mapping[str, Any], source: Mapping[str, Any], warnings: list[str]) -> list[int | str]:
+    """Return bands as indices where they are called band_1, band_2…; else Esri's names for common ones, else theirs."""
+    entries = [
+        entry if isinstance(entry, Mapping) else {"name": entry} for entry in _list(source.get("bands")) if entry
+    ]
+    names = [str(entry.get("name")) for entry in entries]
+    derived = [name for name, entry in zip(names, entries, strict=True) if entry.get("expression") is not None]
+    if derived:
+        warnings.append(f"mlm:input: bands that an expression derives are taken as bands: {', '.join(derived)}")
+    numbers = [re.fullmatch(r"band_([1-9][0-9]{0,5})", name) for name in names]
+    if all(numbers):
+        return [int(number[1]) - 1 for number in numbers if number]
+    common = common_names(item)
+    known = {name: ESRI_BANDS[common[name]] for name in dict.fromkeys(names) if common.get(name) in ESRI_BANDS}
+    ambiguous = {esri for esri in known.values() if list(known.values()).count(esri) > 1}
+    return [known[name] if name in known and known[name] not in ambiguous else name for name in names]
+
+
+def common_names(item: Mapping[str, Any]) -> dict[str, str]:
+    """Return band name → STAC common name, from the Item's and its assets' band definitions of STAC 1.0 and 1.1."""
+    found = {}
+    for holder in (_mapping(item.get("properties")), *(asset for _, asset in _assets(item))):
+        for key in ("bands", "eo:bands", "raster:bands"):
+            for band in _objects(holder.get(key)):
+                common = band.get("eo:common_name", band.get("common_name"))
+                if isinstance(common, str):
+                    found.setdefault(str(band.get("name")), common)
+    return found
+
+
+def _functions(
+    properties: Mapping[str, Any], source: Mapping[str, Any], warnings: list[str]
+) -> dict[str, Any]:
+    keys = {}
+    for entry in _objects(_list_of(source.get("pre_processing_function"))):
+        expression = entry.get("expression")
+        href = expression.get("href") if isinstance(expression, Mapping) else expression
+        if str(entry.get("format", "")).lower() == "onnx" and isinstance(href, str) and "PreprocessingModel" not in keys:
+            keys["PreprocessingModel"] = PurePosixPath(unquote(urlsplit(href).path)).name
+        else:
+            warnings.append(f"mlm:input: the pre_processing_function {_shown(entry)} is left out")
+    warnings.extend(
+        f"mlm:output: the post_processing_function {_shown(entry)} is left out"
+        for output in _objects(properties.get("mlm:output"))
+        for entry in _objects(_list_of(output.get("post_processing_function")))
+    )
+    return keys
+
+
+def _classes(properties: Mapping[str, Any], warnings: list[str]) -> list[dict[str, Any]]:
+    outputs = [entry for entry in _objects(properties.get("mlm:output")) if _objects(entry.get("classification:classes"))]
+    if len(outputs) > 1:
+        others = ", ".join(str(entry.get("name")) for entry in outputs[1:])
+        warnings.append(f"mlm:output: classes are those of {outputs[0].get('name')}; left out: {others}")
+    classes = []
+    for entry in _objects(outputs[0]["classification:classes"]) if outputs else []:
+        value = entry.get("value")
+        if not isinstance(value, int) or isinstance(value, bool):
+            warnings.append(f"mlm:output: a class without a whole number as its value is left out: {_shown(entry)}")
+            continue
+        # Items that geodl writes hold the name in `description`: `name` takes few letters, and MLM no `title`.
+        name = entry.get("title") or entry.get("description") or entry.get("name") or f"class {value}"
+        color = re.fullmatch(r"#?([0-9A-Fa-f]{6})", str(entry.get("color_hint")))
+        described: dict[str, Any] = {"Value": value, "Name": str(name)}
+        if color:
+            described["Color"] = list(bytes.fromhex(color[1]))
+        classes.append(described)
+    return classes
+
+
+def _with_carried(keys: dict[str, Any], hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys with those of the hyperparameters in their place."""
+    rest = _mapping(hyperparameters.get(CARRIED_REST))
+    absent = _texts(rest.get("absent"))
+    kept = {key: value for key, value in keys.items() if key not in absent}
+    kept |= {key.removeprefix(CARRIED): value for key, value in hyperparameters.items() if key.startswith(CARRIED)}
+    kept |= _mapping(rest.get("other"))
+    foreign = {
+        key: value
+        for key, value in hyperparameters.items()
+        if key != CARRIED_REST and not key.startswith(CARRIED)
+    }
+    return kept | ({"Hyperparameters": foreign} if foreign else {})
+
+
+def _assets(item: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    return [(key, asset) for key, asset in _mapping(item.get("assets")).items() if isinstance(asset, Mapping)]
+
+
+def _is_onnx(asset: Mapping[str, Any]) -> bool:
+    said = f"{asset.get('mlm:artifact_type')} {asset.get('type')}".lower()
+    return "onnx" in said or urlsplit(str(asset.get("href", ""))).path.lower().endswith(".onnx")
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _list(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _list_of(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _objects(value: Any) -> list[Mapping[str, Any]]:
+    return [entry for entry in _list(value) if isinstance(entry, Mapping)]
+
+
+def _texts(value: Any) -> list[str]:
+    return [entry for entry in _list(value) if isinstance(entry, str)]
+
+
+def _shown(value: Mapping[str, Any]) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 80 else f"{text[:77]}..."
