@@ -32,9 +32,9 @@ def plan_lines(planned: "ScenePlan", live: int) -> Iterator[str]:
     yield f"grid     {height} × {width} pixels of {x_size:g}, {plan.grid.crs[:40]}"
     yield (
         f"tiles    {live} of {tiles} live, {read[0]} × {read[1]} pixels read, "
-        f"halo {plan.halo_px} (from {model.halo_origin}), padding at the scene's border: {plan.pad}"
+        f"halo {plan.halo_px} (from {model.halo.origin}), padding at the scene's border: {plan.pad}"
     )
-    for note in model.notes:
+    for note in planned.notes:
         yield f"note     {note}"
 
 

@@ -11,20 +11,36 @@ from geodl_core.settings import CATALOG_NAME, Settings
 
 if TYPE_CHECKING:
     from geodl_core.domain.job import Arguments
+    from geodl_core.domain.model import Model
     from geodl_core.engine.run_scene import RunResult
 
 CATALOG_PREFIX = "catalog:"
-ARGUMENTS = ("tile_size", "padding", "threshold")
+
+
+def _help_model(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    """Print the arguments of a model and leave."""
+    if value is None or context.resilient_parsing:
+        return
+    from geodl_core.cli.model_source import open_model
+    from geodl_core.domain.model_arguments import arguments_of, describe_argument
+
+    _, model = open_model(value, Settings.from_env().catalog)
+    click.echo(f"Arguments of the model {model.name}, given as --arg NAME=VALUE:")
+    for argument in arguments_of(model):
+        click.echo(f"  {describe_argument(argument)}")
+    context.exit()
 
 
 @click.command()
 @click.argument("item")
-@click.option("-m", "--model", required=True, metavar="MODEL", help="A .emd, a .dlpk, or an EMD's JSON text.")
+@click.option(
+    "-m", "--model", required=True, metavar="MODEL", help="A .emd, a .dlpk, an EMD's JSON text, or NAME[@VERSION]."
+)
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder of results.  [default: geodl-out]")
 @click.option("--catalog", metavar="PATH|URL", help="Where results are registered.  [default: catalog.db in --out]")
 @click.option("--collection", metavar="ID", help="Output Collection.  [default: geodl-<model name>]")
 @click.option("--band", "bands", multiple=True, metavar="WANTED=ASSET", help="Which asset holds a band of the model.")
-@click.option("--arg", "arguments", multiple=True, metavar="NAME=VALUE", help="tile_size, padding or threshold.")
+@click.option("--arg", "arguments", multiple=True, metavar="NAME=VALUE", help="Of the model; see --help-model.")
 @click.option(
     "--pad",
     type=click.Choice(["network", "reflect", "edge", "constant"]),
@@ -36,6 +52,14 @@ ARGUMENTS = ("tile_size", "padding", "threshold")
 @click.option("--shards", type=click.IntRange(min=1), help="Parts that a stopped run can go on from.")
 @click.option("--threads", type=click.IntRange(min=1), help="Tiles computed at a time.  [default: one a core]")
 @click.option("--provider", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option(
+    "--help-model",
+    metavar="MODEL",
+    is_eager=True,
+    expose_value=False,
+    callback=_help_model,
+    help="Print the arguments that a model takes.",
+)
 @click.option("--force", is_flag=True, help="Compute anew what exists.")
 @click.option("--keep-parts", is_flag=True, help="Keep the parts after registering.")
 @click.option("--json", "is_json", is_flag=True, help="Print one JSON object, for machines.")
@@ -52,29 +76,32 @@ def run(item: str, model: str, out: Path | None, catalog: str | None, is_json: b
       geodl run https://example.com/items/S2B_32UQU.json --model model.dlpk --out results
       geodl run catalog:sentinel-2-l2a/S2B_32UQU --model water.emd --catalog results/catalog.db
       geodl run item.json -m model.emd --band NearInfrared=B8A --arg tile_size=1024
+      geodl run item.json -m landcover@1f2e --arg "padding 56;batch_size 4"
     """
     from geodl_core.catalog.open import open_catalog
     from geodl_core.cli.progress import RunProgress
     from geodl_core.cli.report import print_result
     from geodl_core.engine.run_scene import RunRequest, run_scene
-    from geodl_core.io.package import load_package
+    from geodl_core.cli.model_source import open_model
     from geodl_core.io.stac import read_item
 
     settings = Settings.from_env()
     out = out or settings.out
     where = catalog or (str(out / CATALOG_NAME) if out != settings.out else settings.catalog)
-    arguments = _arguments(options)
-    package = load_package(model)
+    package, loaded = open_model(model, where)
+    given = _model_arguments(loaded, options["arguments"])
     source = None if item.startswith(CATALOG_PREFIX) else read_item(item)
     with open_catalog(where) as opened:
         request = RunRequest(
             item=source or _item_of(opened, item),
             package=package,
-            arguments=arguments,
+            model=loaded,
+            arguments=_arguments(options, given),
             out=out,
             collection=options["collection"],
             shards=options["shards"],
             threads=options["threads"],
+            batch_size=int(given.get("batch_size", 1)),
             provider=options["provider"],
             is_forced=options["force"],
             keeps_parts=options["keep_parts"],
@@ -102,18 +129,20 @@ def _item_of(catalog: Any, item: str) -> dict[str, Any]:
     return parse_item(found, location)
 
 
-def _arguments(options: dict[str, Any]) -> "Arguments":
+def _model_arguments(model: "Model", texts: tuple[str, ...]) -> dict[str, float]:
+    from geodl_core.domain.model_arguments import read_arguments, split_arguments
+
+    return read_arguments(model, split_arguments(texts))
+
+
+def _arguments(options: dict[str, Any], given: dict[str, float]) -> "Arguments":
     from geodl_core.domain.job import Arguments
 
-    given = _pairs(options["arguments"], "--arg")
-    unknown = sorted(set(given) - set(ARGUMENTS))
-    if unknown:
-        raise InputError(f"--arg {unknown[0]}: expected one of {', '.join(ARGUMENTS)}")
     chosen = {name: options[name] for name in ("pad", "radiometry", "compress") if options[name]}
     return Arguments(
-        tile_size_px=_number(given, "tile_size", int),
-        padding_px=_number(given, "padding", int),
-        threshold=_number(given, "threshold", float),
+        tile_size_px=int(given["tile_size"]) if "tile_size" in given else None,
+        padding_px=int(given["padding"]) if "padding" in given else None,
+        threshold=given.get("threshold"),
         source_range=_range(options["source_range"]),
         bands=_pairs(options["bands"], "--band"),
         **chosen,
@@ -128,13 +157,6 @@ def _pairs(texts: tuple[str, ...], option: str) -> dict[str, str]:
             raise InputError(f"{option} {text}: expected NAME=VALUE")
         pairs[name.strip()] = value.strip()
     return pairs
-
-
-def _number(given: dict[str, str], name: str, kind: type) -> Any:
-    try:
-        return kind(given[name]) if name in given else None
-    except ValueError as error:
-        raise InputError(f"--arg {name}: expected a number, found {given[name]}") from error
 
 
 def _range(text: str | None) -> tuple[float, float] | None:

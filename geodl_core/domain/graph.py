@@ -25,6 +25,8 @@ class Graph:
     inputs: tuple[Tensor, ...]
     """Without those that are only initial values of weights."""
     outputs: tuple[Tensor, ...]
+    activations: tuple[str | None, ...]
+    """Of each output: `Softmax` or `Sigmoid` where that is what computes it, reshaping apart."""
     opset: int
     digest: str
     """SHA-256 of the file, hexadecimal."""

@@ -74,6 +74,7 @@ class Job:
     pad: Pad
     core_px: tuple[int, int]
     halo_px: int
+    blend_px: int
     threshold: float
     compress: Compression
 

@@ -1,22 +1,20 @@
 """A STAC Item of a model (MLM extension, 1.4 to 1.6) read as an Esri model definition."""
 
 import json
-import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from geodl_core.domain.emd import Emd, parse_emd
+from geodl_core.domain.loose_json import assets, mapping, objects, texts
+from geodl_core.domain.mlm_bands import read_bands
+from geodl_core.domain.mlm_carry import with_carried
 from geodl_core.domain.mlm_scaling import read_scaling
 from geodl_core.errors import ModelError
 
-CARRIED = "emd."
-"""Prefix of the hyperparameters that hold an EMD's keys as they were."""
-CARRIED_REST = "emd"
-"""The hyperparameter that holds what has no name there: keys of unusual spelling, keys that the EMD lacks."""
 MODEL_ROLE = "mlm:model"
 MODEL_TYPES = {
     "object-detection": "ObjectDetection",
@@ -29,23 +27,6 @@ MODEL_TYPES = {
     "scene-classification": "ObjectClassification",
 }
 """MLM task → ModelType; of several tasks the first of this order counts."""
-ESRI_BANDS = {
-    "red": "Red",
-    "green": "Green",
-    "blue": "Blue",
-    "nir": "NearInfrared",
-    "nir08": "NearInfrared_2",
-    "coastal": "CoastalBlue",
-    "yellow": "Yellow",
-    "rededge": "RedEdge",
-    "swir16": "ShortWaveInfrared",
-    "swir22": "MidInfrared_2",
-    "lwir": "Thermal",
-    "lwir11": "Thermal_1",
-    "lwir12": "Thermal_2",
-    "pan": "Panchromatic",
-}
-"""STAC common name → the one of Esri's WellKnownBandNames that finds it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +61,9 @@ def onnx_asset(item: Mapping[str, Any]) -> str:
     Raises:
         ModelError: there is none; says which model assets there are.
     """
-    models = [(key, asset) for key, asset in _assets(item) if MODEL_ROLE in _texts(asset.get("roles"))]
+    models = [(key, asset) for key, asset in assets(item) if MODEL_ROLE in texts(asset.get("roles"))]
     # Items before 1.4 and careless ones leave the role out; the file's name still says what it is.
-    for key, asset in [*models, *_assets(item)]:
+    for key, asset in [*models, *assets(item)]:
         if _is_onnx(asset):
             return key
     found = ", ".join(f"{key} ({asset.get('mlm:artifact_type') or asset.get('type')})" for key, asset in models)
@@ -94,14 +75,14 @@ def onnx_asset(item: Mapping[str, Any]) -> str:
 
 def mlm_keys(item: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return an EMD's keys as far as an Item says them, and warnings of what they leave out; needs no asset."""
-    properties = _mapping(item.get("properties"))
+    properties = mapping(item.get("properties"))
     warnings: list[str] = []
     source = _main_input(properties, warnings)
-    shape = _sizes(_mapping(source.get("input")))
+    shape = _sizes(mapping(source.get("input")))
     keys: dict[str, Any] = _names(item, properties)
     keys["ModelType"] = _model_type(properties, warnings)
     keys |= _chip(source, shape)
-    bands = _bands(item, source, warnings)
+    bands = read_bands(item, source, warnings)
     if bands:
         keys["ExtractBands"] = bands
     keys |= read_scaling(source.get("value_scaling"), len(bands) or shape.get("bands", 0), warnings)
@@ -112,12 +93,12 @@ def mlm_keys(item: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
     classes = _classes(properties, warnings)
     if classes:
         keys["Classes"] = classes
-    return _with_carried(keys, _mapping(properties.get("mlm:hyperparameters"))), tuple(warnings)
+    return with_carried(keys, mapping(properties.get("mlm:hyperparameters"))), tuple(warnings)
 
 
 def _names(item: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        href = str(_mapping(dict(_assets(item))[onnx_asset(item)]).get("href", ""))
+        href = str(mapping(dict(assets(item))[onnx_asset(item)]).get("href", ""))
     except ModelError:
         href = ""
     version = properties.get("version")
@@ -134,7 +115,7 @@ def _names(item: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, 
 
 
 def _main_input(properties: Mapping[str, Any], warnings: list[str]) -> Mapping[str, Any]:
-    inputs = _objects(properties.get("mlm:input"))
+    inputs = objects(properties.get("mlm:input"))
     if not inputs:
         warnings.append("mlm:input says nothing of what the model takes")
         return {}
@@ -144,15 +125,14 @@ def _main_input(properties: Mapping[str, Any], warnings: list[str]) -> Mapping[s
         warnings.append(f"mlm:input: a definition has one input; left out: {', '.join(others)}")
     if chosen.get("variables"):
         warnings.append(f"mlm:input: its variables {chosen['variables']} are left out")
-    for key in ("resize_type", "norm_type"):
-        if chosen.get(key):
-            warnings.append(f"mlm:input: {key} {chosen[key]!r} is left out")
+    lost = [key for key in ("resize_type", "norm_type") if chosen.get(key)]
+    warnings.extend(f"mlm:input: {key} {chosen[key]!r} is left out" for key in lost)
     return chosen
 
 
 def _sizes(structure: Mapping[str, Any]) -> dict[str, int]:
     """Return the size of each named dimension, -1 where it is open; `channel` counts as `bands`."""
-    order, shape = _texts(structure.get("dim_order")), structure.get("shape")
+    order, shape = texts(structure.get("dim_order")), structure.get("shape")
     if not isinstance(shape, list) or len(shape) != len(order):
         return {}
     sizes = {name: size for name, size in zip(order, shape, strict=True) if isinstance(size, int)}
@@ -169,15 +149,15 @@ def _chip(source: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, Any]
             keys[key] = sizes[name]
     if sizes.get("height") == sizes.get("width") == -1:
         keys["SupportsVariableTileSize"] = True
-    order = _texts(_mapping(source.get("input")).get("dim_order"))
+    order = texts(mapping(source.get("input")).get("dim_order"))
     if order and order[-1] in ("bands", "channel", "channels"):
         keys["ModelFormat"] = "NHWC"
     return keys
 
 
 def _model_type(properties: Mapping[str, Any], warnings: list[str]) -> str:
-    outputs = _objects(properties.get("mlm:output"))
-    tasks = _texts(properties.get("mlm:tasks")) or [task for entry in outputs for task in _texts(entry.get("tasks"))]
+    outputs = objects(properties.get("mlm:output"))
+    tasks = texts(properties.get("mlm:tasks")) or [task for entry in outputs for task in texts(entry.get("tasks"))]
     known = [task for task in MODEL_TYPES if task in tasks]
     if not known:
         warnings.append(f"mlm:tasks: expected one of {', '.join(MODEL_TYPES)}, found {', '.join(tasks) or 'none'}")
@@ -188,62 +168,34 @@ def _model_type(properties: Mapping[str, Any], warnings: list[str]) -> str:
     return MODEL_TYPES[known[0]]
 
 
-def _bands(item: Mapping[str, Any], source: Mapping[str, Any], warnings: list[str]) -> list[int | str]:
-    """Return bands as indices where they are called band_1, band_2…; else Esri's names for common ones, else theirs."""
-    entries = [
-        entry if isinstance(entry, Mapping) else {"name": entry} for entry in _list(source.get("bands")) if entry
-    ]
-    names = [str(entry.get("name")) for entry in entries]
-    derived = [name for name, entry in zip(names, entries, strict=True) if entry.get("expression") is not None]
-    if derived:
-        warnings.append(f"mlm:input: bands that an expression derives are taken as bands: {', '.join(derived)}")
-    numbers = [re.fullmatch(r"band_([1-9][0-9]{0,5})", name) for name in names]
-    if all(numbers):
-        return [int(number[1]) - 1 for number in numbers if number]
-    common = common_names(item)
-    known = {name: ESRI_BANDS[common[name]] for name in dict.fromkeys(names) if common.get(name) in ESRI_BANDS}
-    ambiguous = {esri for esri in known.values() if list(known.values()).count(esri) > 1}
-    return [known[name] if name in known and known[name] not in ambiguous else name for name in names]
-
-
-def common_names(item: Mapping[str, Any]) -> dict[str, str]:
-    """Return band name → STAC common name, from the Item's and its assets' band definitions of STAC 1.0 and 1.1."""
-    found = {}
-    for holder in (_mapping(item.get("properties")), *(asset for _, asset in _assets(item))):
-        for key in ("bands", "eo:bands", "raster:bands"):
-            for band in _objects(holder.get(key)):
-                common = band.get("eo:common_name", band.get("common_name"))
-                if isinstance(common, str):
-                    found.setdefault(str(band.get("name")), common)
-    return found
-
-
-def _functions(
-    properties: Mapping[str, Any], source: Mapping[str, Any], warnings: list[str]
-) -> dict[str, Any]:
+def _functions(properties: Mapping[str, Any], source: Mapping[str, Any], warnings: list[str]) -> dict[str, Any]:
     keys = {}
-    for entry in _objects(_list_of(source.get("pre_processing_function"))):
+    for entry in objects(_list_of(source.get("pre_processing_function"))):
         expression = entry.get("expression")
         href = expression.get("href") if isinstance(expression, Mapping) else expression
-        if str(entry.get("format", "")).lower() == "onnx" and isinstance(href, str) and "PreprocessingModel" not in keys:
+        if (
+            str(entry.get("format", "")).lower() == "onnx"
+            and isinstance(href, str)
+            and "PreprocessingModel" not in keys
+        ):
             keys["PreprocessingModel"] = PurePosixPath(unquote(urlsplit(href).path)).name
         else:
             warnings.append(f"mlm:input: the pre_processing_function {_shown(entry)} is left out")
     warnings.extend(
         f"mlm:output: the post_processing_function {_shown(entry)} is left out"
-        for output in _objects(properties.get("mlm:output"))
-        for entry in _objects(_list_of(output.get("post_processing_function")))
+        for output in objects(properties.get("mlm:output"))
+        for entry in objects(_list_of(output.get("post_processing_function")))
     )
     return keys
 
 
 def _classes(properties: Mapping[str, Any], warnings: list[str]) -> list[dict[str, Any]]:
-    outputs = [entry for entry in _objects(properties.get("mlm:output")) if _objects(entry.get("classification:classes"))]
+    outputs = [entry for entry in objects(properties.get("mlm:output")) if objects(entry.get("classification:classes"))]
     if len(outputs) > 1:
         others = ", ".join(str(entry.get("name")) for entry in outputs[1:])
         warnings.append(f"mlm:output: classes are those of {outputs[0].get('name')}; left out: {others}")
     classes = []
-    for entry in _objects(outputs[0]["classification:classes"]) if outputs else []:
+    for entry in objects(outputs[0]["classification:classes"]) if outputs else []:
         value = entry.get("value")
         if not isinstance(value, int) or isinstance(value, bool):
             warnings.append(f"mlm:output: a class without a whole number as its value is left out: {_shown(entry)}")
@@ -258,48 +210,13 @@ def _classes(properties: Mapping[str, Any], warnings: list[str]) -> list[dict[st
     return classes
 
 
-def _with_carried(keys: dict[str, Any], hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keys with those of the hyperparameters in their place."""
-    rest = _mapping(hyperparameters.get(CARRIED_REST))
-    absent = _texts(rest.get("absent"))
-    kept = {key: value for key, value in keys.items() if key not in absent}
-    kept |= {key.removeprefix(CARRIED): value for key, value in hyperparameters.items() if key.startswith(CARRIED)}
-    kept |= _mapping(rest.get("other"))
-    foreign = {
-        key: value
-        for key, value in hyperparameters.items()
-        if key != CARRIED_REST and not key.startswith(CARRIED)
-    }
-    return kept | ({"Hyperparameters": foreign} if foreign else {})
-
-
-def _assets(item: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    return [(key, asset) for key, asset in _mapping(item.get("assets")).items() if isinstance(asset, Mapping)]
-
-
 def _is_onnx(asset: Mapping[str, Any]) -> bool:
     said = f"{asset.get('mlm:artifact_type')} {asset.get('type')}".lower()
     return "onnx" in said or urlsplit(str(asset.get("href", ""))).path.lower().endswith(".onnx")
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _list(value: Any) -> Sequence[Any]:
-    return value if isinstance(value, list) else []
-
-
 def _list_of(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
-
-
-def _objects(value: Any) -> list[Mapping[str, Any]]:
-    return [entry for entry in _list(value) if isinstance(entry, Mapping)]
-
-
-def _texts(value: Any) -> list[str]:
-    return [entry for entry in _list(value) if isinstance(entry, str)]
 
 
 def _shown(value: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ Affine = tuple[float, float]
 """(subtracted, divisor): MLM's min-max, z-score, offset and scale are all of this kind."""
 IDENTITY: Affine = (0.0, 1.0)
 UNIT = [0.0, 1.0]
+_COLUMNS = ("band_min_values", "band_max_values", "scaled_mean_values", "scaled_std_values")
 
 
 def read_scaling(entries: Any, count: int, warnings: list[str]) -> dict[str, Any]:
@@ -23,28 +24,26 @@ def read_scaling(entries: Any, count: int, warnings: list[str]) -> dict[str, Any
     """
     if not isinstance(entries, list) or not entries:
         return {}
-    if len(entries) == 1:
-        single = entries[0] if isinstance(entries[0], Mapping) else {}
-        if (target := _data_range(single)) is not None:
+    if all(entry == entries[0] for entry in entries):
+        target = _data_range(entries[0])
+        if target is not None:
             return {"DataRange": target}
-        if count < 1:
-            warnings.append("mlm:input: value_scaling is left out, as nothing says how many bands there are")
-            return {}
-        entries = entries * count
-    if len(entries) != count:
-        warnings.append(f"mlm:input: value_scaling is left out: expected one a band ({count}), found {len(entries)}")
+        if len(entries) == 1:
+            entries = entries * count
+    if count < 1 or len(entries) != count:
+        found = "nothing that says how many bands there are" if count < 1 else f"{len(entries)} for {count} bands"
+        warnings.append(f"mlm:input: value_scaling is left out: expected one for each band, found {found}")
         return {}
-    said: dict[str, list[int]] = {}
-    affine = [_affine(entry, said.setdefault(_kind(entry), [])) for entry in entries]
-    for position, (entry, found) in enumerate(zip(entries, affine, strict=True)):
-        if found is None:
-            said[_kind(entry)].append(position + 1)
+    affine = [_affine(entry) for entry in entries]
+    left_out: dict[str, list[str]] = {}
+    for band, (entry, pair) in enumerate(zip(entries, affine, strict=True), start=1):
+        if pair is None:
+            left_out.setdefault(_kind(entry), []).append(str(band))
     warnings.extend(
-        f"mlm:input: the value_scaling {kind} is left out of band {', '.join(map(str, bands))}"
-        for kind, bands in said.items()
-        if bands
+        f"mlm:input: the value_scaling {kind} is left out of band {', '.join(bands)}"
+        for kind, bands in left_out.items()
     )
-    chosen = [found or IDENTITY for found in affine]
+    chosen = [pair or IDENTITY for pair in affine]
     return {} if set(chosen) == {IDENTITY} else {"NormalizationStats": _statistics(entries, chosen)}
 
 
@@ -73,10 +72,9 @@ def write_scaling(data_range: Sequence[float] | None, stats: Mapping[str, Any] |
     return [{"type": "processing", "format": "emd", "expression": {"DataRange": list(data_range)}}]
 
 
-_COLUMNS = ("band_min_values", "band_max_values", "scaled_mean_values", "scaled_std_values")
-
-
-def _data_range(entry: Mapping[str, Any]) -> list[Any] | None:
+def _data_range(entry: Any) -> list[Any] | None:
+    if not isinstance(entry, Mapping):
+        return None
     if entry.get("type") == "min-max" and [entry.get("minimum"), entry.get("maximum")] == UNIT:
         return [entry["minimum"], entry["maximum"]]
     expression = entry.get("expression")
@@ -92,8 +90,10 @@ def _kind(entry: Any) -> str:
 
 def _affine(entry: Any) -> Affine | None:
     """Return the scaling of one band, None where it is not affine or not usable."""
-    if not isinstance(entry, Mapping) or entry.get("type") is None:
-        return IDENTITY if not entry or isinstance(entry, Mapping) else None
+    if entry is None or _kind(entry) == "None":
+        return IDENTITY
+    if not isinstance(entry, Mapping):
+        return None
     kind = entry["type"]
     try:
         if kind == "min-max":

@@ -53,6 +53,8 @@ class Plan:
     halo_px: int
     step_px: int
     """Every read window starts at a multiple of it, and is a multiple of it long: the network's total stride."""
+    blend_px: int
+    """Over how many pixels on either side of a core's border scores are blended with the neighbours'; 0: not at all."""
     pad: Pad
     sources: tuple[BandSource, ...]
     """In channel order."""
@@ -64,6 +66,8 @@ class Plan:
     def __post_init__(self) -> None:
         if min(self.core_px) < 1 or self.halo_px < 0:
             raise PlanError(f"the halo of {self.halo_px} pixels leaves a core of {self.core_px}: expected 1 or more")
+        if self.blend_px > self.halo_px or 2 * self.blend_px > min(self.core_px):
+            raise PlanError(f"blending over {self.blend_px} pixels needs as much halo and twice as much core")
         if len(self.live) != (tile_count(self.grid, self.core_px) + 7) // 8:
             raise PlanError("the plan's bitmap does not fit its tiles")
 

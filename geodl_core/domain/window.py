@@ -44,6 +44,12 @@ def clip(window: Window, height: int, width: int) -> Window:
     return Window(top, left, max(top, min(window.bottom, height)), max(left, min(window.right, width)))
 
 
+def intersect(a: Window, b: Window) -> Window:
+    """Return the pixels that lie in both windows (empty where none do)."""
+    top, left = max(a.top, b.top), max(a.left, b.left)
+    return Window(top, left, max(top, min(a.bottom, b.bottom)), max(left, min(a.right, b.right)))
+
+
 def slices_within(inner: Window, outer: Window) -> tuple[slice, slice]:
     """Return the (row, col) slices that cut `inner` out of an array holding `outer`.
 

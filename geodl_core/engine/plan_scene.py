@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from geodl_core.domain.grid import Grid, cell_size, integer_ratio, is_same_space, outline_wgs84
-from geodl_core.domain.item import Band, choose_bands, read_scene
+from geodl_core.domain.item import Band, Scene, choose_bands, read_scene
 from geodl_core.domain.job import Arguments, InputIdentity, Job, Pad, job_id
 from geodl_core.domain.model import Model
 from geodl_core.domain.plan import BandSource, Plan, live_cells, pack_live, tile_shape
@@ -31,6 +31,8 @@ class ScenePlan:
     bands: tuple[Band, ...]
     """Chosen from the Item, in channel order."""
     radiometry: Radiometry
+    notes: tuple[str, ...]
+    """What had to be decided, by the model and here, for the run report."""
 
 
 def plan_scene(item: Mapping[str, Any], model: Model, arguments: Arguments) -> ScenePlan:
@@ -47,7 +49,8 @@ def plan_scene(item: Mapping[str, Any], model: Model, arguments: Arguments) -> S
         StoreError: a remote asset does not open.
     """
     scene = read_scene(item)
-    bands = choose_bands(scene, model.bands, arguments.bands)
+    wanted, notes = _zero_based(scene, model, arguments)
+    bands = choose_bands(scene, wanted, arguments.bands)
     facts = {band.asset: raster_facts(band.href, band.asset) for band in bands}
     _require_bands(bands, facts)
     grid = _finest_grid([facts[band.asset].grid for band in bands])
@@ -60,6 +63,7 @@ def plan_scene(item: Mapping[str, Any], model: Model, arguments: Arguments) -> S
     pad = choose_pad(model, arguments)
     if arguments.threshold is not None:
         model = replace(model, threshold=arguments.threshold)
+    blend = choose_blend(model, core, halo)
     job = Job(
         collection=scene.collection,
         item_id=scene.id,
@@ -70,6 +74,7 @@ def plan_scene(item: Mapping[str, Any], model: Model, arguments: Arguments) -> S
         pad=pad,
         core_px=core,
         halo_px=halo,
+        blend_px=blend,
         threshold=model.threshold,
         compress=arguments.compress,
     )
@@ -78,13 +83,14 @@ def plan_scene(item: Mapping[str, Any], model: Model, arguments: Arguments) -> S
         grid=grid,
         core_px=core,
         halo_px=halo,
-        step_px=model.stride_px,
+        step_px=step_of(model),
+        blend_px=blend,
         pad=pad,
         sources=sources,
         chip_dtype=_chip_dtype(sources),
         live=_live(sources, grid, core),
     )
-    return ScenePlan(job, plan, model, bands, radiometry)
+    return ScenePlan(job, plan, model, bands, radiometry, (*model.notes, *notes))
 
 
 def choose_tile(model: Model, arguments: Arguments) -> tuple[tuple[int, int], int]:
@@ -99,11 +105,11 @@ def choose_tile(model: Model, arguments: Arguments) -> tuple[tuple[int, int], in
     """
     if arguments.tile_size_px is not None and model.is_size_fixed and model.chip_px != (arguments.tile_size_px,) * 2:
         raise PlanError(f"tile_size: the network takes only {model.chip_px[0]} × {model.chip_px[1]} pixels")
-    if arguments.padding_px is not None and model.is_cropping:
-        raise PlanError(f"padding: the network itself leaves off {model.halo_px} pixels (ModelPadding); leave it out")
+    if arguments.padding_px is not None and model.halo.is_cropping:
+        raise PlanError(f"padding: the network itself leaves off {model.halo.px} pixels; leave it out")
     read = model.chip_px if arguments.tile_size_px is None else (arguments.tile_size_px,) * 2
-    halo = model.halo_px if arguments.padding_px is None else arguments.padding_px
-    step = model.stride_px
+    halo = model.halo.px if arguments.padding_px is None else arguments.padding_px
+    step = step_of(model)
     halo = -(-halo // step) * step
     height, width = ((side - 2 * halo) // step * step for side in read)
     if model.is_size_fixed and min(height, width) < 1:
@@ -114,16 +120,54 @@ def choose_tile(model: Model, arguments: Arguments) -> tuple[tuple[int, int], in
     return (max(height, step), max(width, step)), halo
 
 
+def step_of(model: Model) -> int:
+    """Return what halo, core and read windows are multiples of; 1 where a fixed size leaves no choice."""
+    stride = model.halo.stride_px
+    is_free = not model.is_size_fixed or (
+        not model.halo.is_cropping and all(side % stride == 0 for side in model.chip_px)
+    )
+    return stride if is_free else 1
+
+
+def choose_blend(model: Model, core: tuple[int, int], halo: int) -> int:
+    """Return over how many pixels on either side of a core's border scores are blended.
+
+    Only where an answer depends on the whole tile, so that no halo makes tiles agree; and not where the network
+    crops its border, since its tiles then do not overlap.
+    """
+    is_blended = model.halo.is_global and not model.halo.is_cropping and model.output != "class map"
+    return min(halo, min(core) // 2) if is_blended else 0
+
+
 def choose_pad(model: Model, arguments: Arguments) -> Pad:
     """Return what the network sees beyond the scene.
 
     Raises:
         PlanError: the network cannot go without pixels there.
     """
-    takes_any_shape = not model.is_size_fixed and not model.is_cropping and (model.batch or 1) == 1
+    takes_any_shape = not model.is_size_fixed and not model.halo.is_cropping and (model.batch or 1) == 1
     if arguments.pad == "network" and not takes_any_shape:
         raise PlanError("pad network: needs a network that takes any size, loses no border and runs tiles one by one")
     return arguments.pad or ("network" if takes_any_shape else "reflect")
+
+
+def _zero_based(scene: Scene, model: Model, arguments: Arguments) -> tuple[tuple[int | str, ...], tuple[str, ...]]:
+    """Return the wanted bands with numbers from 0 on.
+
+    Some definitions count from 1. That shows only where the highest number is that of a band after the last.
+    """
+    numbers = [band for band in model.bands if isinstance(band, int)]
+    if len(numbers) < len(model.bands) or min(numbers, default=0) < 1 or arguments.bands:
+        return model.bands, ()
+    try:
+        (first,) = choose_bands(scene, (0,), {})
+    except ItemError:
+        return model.bands, ()
+    count = len(raster_facts(first.href, first.asset).dtypes)
+    if max(numbers) != count:
+        return model.bands, ()
+    note = f"ExtractBands {list(numbers)} is taken to count from 1, as asset {first.asset} has {count} bands"
+    return tuple(number - 1 for number in numbers), (note,)
 
 
 def _require_bands(bands: Sequence[Band], facts: Mapping[str, RasterFacts]) -> None:

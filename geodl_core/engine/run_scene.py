@@ -12,7 +12,7 @@ from geodl_core.domain.attribute_table import attribute_table_xml
 from geodl_core.domain.classes import choose_storage, lookup_table
 from geodl_core.domain.href import hide_secrets
 from geodl_core.domain.job import Arguments, arguments_json
-from geodl_core.domain.model import make_model
+from geodl_core.domain.model import Model
 from geodl_core.domain.plan import Shard, live_tiles, shard_count, shard_tiles
 from geodl_core.domain.result import (
     COG_NAME,
@@ -27,11 +27,12 @@ from geodl_core.domain.result import (
 from geodl_core.engine.merge_scene import merge_scene
 from geodl_core.engine.plan_scene import ScenePlan, plan_scene
 from geodl_core.engine.register_scene import Catalog, register_scene
-from geodl_core.engine.run_shard import Worker, run_shard
+from geodl_core.engine.run_shard import run_shard
 from geodl_core.engine.session import Provider, open_session, usable_cores
+from geodl_core.engine.worker import Worker
 from geodl_core.io.class_cog import ClassRaster, write_preview
 from geodl_core.io.cog import SceneReader
-from geodl_core.io.onnx_graph import fuse
+from geodl_core.io.onnx_graph import Feed, fuse
 from geodl_core.io.package import ModelPackage
 from geodl_core.io.parts import is_part_whole
 from geodl_core.io.stac import item_href
@@ -49,12 +50,16 @@ class RunRequest:
     item: Mapping[str, Any]
     """Source Item with absolute hrefs."""
     package: ModelPackage
+    model: Model
+    """Of the package."""
     arguments: Arguments
     out: Path
     collection: str | None = None
     """Output Collection; by default `geodl-<model name>`."""
     shards: int | None = None
     threads: int | None = None
+    batch_size: int = 1
+    """Tiles given to a network of open batch at a time."""
     provider: Provider = "auto"
     is_forced: bool = False
     """Compute anew what exists."""
@@ -99,7 +104,7 @@ def run_scene(
     Raises:
         GeodlError: as the stages do; nothing half-written is left then, and nothing registered.
     """
-    model = make_model(request.package.emd, request.package.file.graph, request.package.name)
+    model = request.model
     planned = plan_scene(request.item, model, request.arguments)
     collection = request.collection or output_collection_id(model.name)
     item_id = output_item_id(planned.job.item_id, model.name, planned.plan.job_id)
@@ -151,7 +156,8 @@ def _run_shards(request: RunRequest, planned: ScenePlan, folder: Path, listen: C
 
 def _worker(request: RunRequest, planned: ScenePlan, reader: SceneReader, listen: Callable[[Event], None]) -> Worker:
     model = planned.model
-    fused = fuse(request.package.file, model, planned.radiometry, planned.plan.chip_dtype)
+    feed = Feed(planned.radiometry, planned.plan.chip_dtype, request.package.preprocessing)
+    fused = fuse(request.package.file, model, feed, gives_scores=planned.plan.blend_px > 0)
     storage = choose_storage(entry.value for entry in model.classes)
     return Worker(
         reader=reader,
@@ -159,8 +165,10 @@ def _worker(request: RunRequest, planned: ScenePlan, reader: SceneReader, listen
         storage=storage,
         lookup=lookup_table(model.indices_to_ids, storage),
         is_class_map=model.output == "class map",
-        is_cropping=model.is_cropping,
-        batch=model.batch or 1,
+        is_cropping=model.halo.is_cropping,
+        threshold=model.threshold,
+        batch=model.batch or request.batch_size,
+        is_batch_fixed=model.batch is not None,
         threads=request.threads or usable_cores(),
         on_tiles=lambda count: listen(Event("tiles", tiles=count)),
     )

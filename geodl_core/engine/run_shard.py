@@ -1,22 +1,19 @@
 """Run a shard: read, infer and decode its tiles in a loop, and write its part."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from geodl_core.domain.chip import Chip, to_class_ids
-from geodl_core.domain.classes import Storage
 from geodl_core.domain.plan import Plan, Shard, Tile, shard_tiles, tile_at
-from geodl_core.domain.window import Window, grow, slices_within
-from geodl_core.engine.session import Session
-from geodl_core.errors import ModelError
-from geodl_core.io.cog import SceneReader
+from geodl_core.domain.window import slices_within
+from geodl_core.engine.blend_tiles import blended_tiles
+from geodl_core.engine.worker import Worker, answered_window, core_validity, infer, to_ids
 from geodl_core.io.parts import write_part
 
 IN_FLIGHT_PER_THREAD = 2
@@ -25,29 +22,11 @@ IN_FLIGHT_PER_THREAD = 2
 TileIds = list[tuple[Tile, npt.NDArray[Any]]]
 
 
-@dataclass(frozen=True, slots=True)
-class Worker:
-    """What a shard is computed with."""
-
-    reader: SceneReader
-    session: Session
-    storage: Storage
-    lookup: npt.NDArray[Any]
-    """(K,) class id of each class index; for a class map the class ids that may occur."""
-    is_class_map: bool
-    is_cropping: bool
-    """Whether the network's answer lacks the halo."""
-    batch: int
-    """Tiles a call; the graph's own where it is fixed."""
-    threads: int
-    on_tiles: Callable[[int], None]
-    """Told how many tiles were finished."""
-
-
 def run_shard(plan: Plan, shard: Shard, worker: Worker, path: Path) -> None:
     """Compute one shard and write its part atomically.
 
-    Memory is bounded by the tiles in flight, two groups a thread; the part's bytes do not depend on the threads.
+    Memory is bounded by the tiles in flight, two groups a thread (blended: twelve tiles' scores); the part's bytes
+    do not depend on the threads.
 
     Args:
         plan: of the scene.
@@ -61,63 +40,52 @@ def run_shard(plan: Plan, shard: Shard, worker: Worker, path: Path) -> None:
         ModelError: the network's answer has another size, or a class that the definition lacks.
         StoreError: the part cannot be written.
     """
-    indices = shard_tiles(plan, shard)
-    tiles = [tile_at(plan, int(index)) for index in indices]
-    groups = [tiles[start : start + worker.batch] for start in range(0, len(tiles), worker.batch)]
-    span = (int(indices[0]), int(indices[-1])) if len(indices) else (0, -1)
-    pending: deque[Future[TileIds]] = deque()
-    with write_part(path, plan.job_id, span) as part, ThreadPoolExecutor(worker.threads) as pool:
+    tiles = [tile_at(plan, int(index)) for index in shard_tiles(plan, shard)]
+    span = (tiles[0].index, tiles[-1].index) if tiles else (0, -1)
+    finished = blended_tiles(plan, tiles, worker) if plan.blend_px else _plain_tiles(plan, tiles, worker)
+    with write_part(path, plan.job_id, span) as part:
+        for tile, ids in finished:
+            part.add(tile.index, ids)
+            worker.on_tiles(1)
+
+
+def _plain_tiles(plan: Plan, tiles: Sequence[Tile], worker: Worker) -> Iterator[tuple[Tile, npt.NDArray[Any]]]:
+    """Yield the class ids of each tile's core, in order, while later tiles are read and inferred."""
+    groups = _groups(tiles, worker.batch)
+    with ThreadPoolExecutor(worker.threads) as pool:
+        pending: deque[Future[TileIds]] = deque()
         try:
-            for position in range(len(groups) + worker.threads * IN_FLIGHT_PER_THREAD):
-                if position < len(groups):
-                    pending.append(pool.submit(_infer_group, plan, groups[position], worker))
-                if position >= worker.threads * IN_FLIGHT_PER_THREAD - 1 and pending:
-                    finished = pending.popleft().result()
-                    for tile, ids in finished:
-                        part.add(tile.index, ids)
-                    worker.on_tiles(len(finished))
+            for group in groups:
+                pending.append(pool.submit(_infer_group, plan, group, worker))
+                if len(pending) == worker.threads * IN_FLIGHT_PER_THREAD:
+                    yield from pending.popleft().result()
+            while pending:
+                yield from pending.popleft().result()
         finally:
             for future in pending:
                 future.cancel()
 
 
+def _groups(tiles: Sequence[Tile], batch: int) -> Iterator[list[Tile]]:
+    """Yield runs of at most `batch` tiles whose read windows are of one shape."""
+    for _, alike in groupby(tiles, key=lambda tile: tile.read.shape):
+        group = list(alike)
+        yield from (group[start : start + batch] for start in range(0, len(group), batch))
+
+
 def _infer_group(plan: Plan, tiles: Sequence[Tile], worker: Worker) -> TileIds:
     """Return the class ids of each tile's core; a tile without a valid pixel in its core is not inferred."""
     chips = [worker.reader.read(tile.read) for tile in tiles]
-    valid = [_core_validity(tile, chip) for tile, chip in zip(tiles, chips, strict=True)]
+    valid = [core_validity(tile, chip) for tile, chip in zip(tiles, chips, strict=True)]
     alive = [position for position, mask in enumerate(valid) if mask.any()]
     results = [(tile, np.full(tile.core.shape, worker.storage.nodata, worker.storage.dtype)) for tile in tiles]
     if not alive:
         return results
     pixels = np.stack([chips[position].pixels for position in alive])
-    if len(alive) < worker.batch:
-        # A graph of fixed batch takes no fewer; what is added is thrown away.
-        pixels = np.concatenate([pixels, np.zeros((worker.batch - len(alive), *pixels.shape[1:]), pixels.dtype)])
-    classes = worker.session.infer(pixels)
-    answered = [_answered(plan, tile, worker) for tile in tiles]
-    expected = (len(pixels), *answered[0].shape)
-    if classes.shape != expected:
-        raise ModelError(f"the network gives {classes.shape} (tiles, rows, columns), expected {expected}")
+    answer = infer(pixels, answered_window(plan, tiles[alive[0]], worker), worker)
     for row, position in enumerate(alive):
-        tile, mask = tiles[position], valid[position]
-        core = classes[row][slices_within(tile.core, answered[position])]
-        results[position] = (tile, _to_ids(core, mask, worker))
+        tile = tiles[position]
+        # A mask or class map may keep a channel axis of 1.
+        core = answer[row].reshape(answer.shape[-2:])[slices_within(tile.core, answered_window(plan, tile, worker))]
+        results[position] = (tile, to_ids(core, valid[position], worker))
     return results
-
-
-def _answered(plan: Plan, tile: Tile, worker: Worker) -> Window:
-    """Return the window that the network's answer covers."""
-    return grow(tile.read, -plan.halo_px) if worker.is_cropping else tile.read
-
-
-def _core_validity(tile: Tile, chip: Chip) -> npt.NDArray[np.bool_]:
-    return chip.valid[slices_within(tile.core, tile.read)]
-
-
-def _to_ids(classes: npt.NDArray[Any], valid: npt.NDArray[np.bool_], worker: Worker) -> npt.NDArray[Any]:
-    if not worker.is_class_map:
-        return to_class_ids(classes, valid, worker.lookup, worker.storage.nodata)
-    strange = np.setdiff1d(classes[valid], worker.lookup)
-    if strange.size:
-        raise ModelError(f"the network wrote the values {strange[:5].tolist()}, which Classes does not have")
-    return np.where(valid, classes, worker.storage.nodata).astype(worker.storage.dtype)

@@ -1,4 +1,4 @@
-"""Inference sessions: stored pixel values in, class indices out."""
+"""Inference sessions: stored pixel values in, class indices or scores out."""
 
 import os
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 import numpy.typing as npt
 
 from geodl_core.errors import InferenceError, InputError, ModelError, OutOfMemoryError
-from geodl_core.io.onnx_graph import CLASSES, PIXELS
+from geodl_core.io.onnx_graph import ANSWER, PIXELS
 
 Provider = Literal["auto", "cpu", "cuda"]
 PROVIDERS: tuple[Provider, ...] = ("auto", "cpu", "cuda")
@@ -20,7 +20,7 @@ class Session(Protocol):
     """Runs a fused graph. Several threads may call `infer` at once."""
 
     def infer(self, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Take (N, C, H, W) stored values, return (N, h, w) class indices.
+        """Take (N, C, H, W) stored values, return (N, h, w) class indices or (N, C, h, w) scores, as fused.
 
         Raises:
             InferenceError: the run failed.
@@ -40,14 +40,14 @@ class OnnxSession:
     def infer(self, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """As `Session.infer`."""
         try:
-            (classes,) = self.runtime.run([CLASSES], {PIXELS: pixels})
+            (answer,) = self.runtime.run([ANSWER], {PIXELS: pixels})
         except MemoryError as error:
             raise OutOfMemoryError(f"out of memory with a batch of {len(pixels)} tiles {pixels.shape[1:]}") from error
         except self.failures as error:
             reason = str(error).splitlines()[0]
             raise InferenceError(f"the network failed on an input {pixels.shape} {pixels.dtype}: {reason}") from error
-        result: npt.NDArray[Any] = classes
-        return result[:, 0] if result.ndim == 4 else result
+        result: npt.NDArray[Any] = answer
+        return result
 
 
 def open_session(fused: bytes, provider: Provider = "auto") -> OnnxSession:

@@ -2,10 +2,11 @@
 
 import json
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from geodl_core.domain.emd import Emd, parse_emd
+from geodl_core.domain.emd import Emd, parse_emd, require_for_run
 from geodl_core.errors import ModelError
 from geodl_core.io.onnx_graph import GraphFile, load_graph
 
@@ -28,6 +29,8 @@ class ModelPackage:
     """Of the `.emd` or package, without its suffix."""
     location: str
     """The path it was read from, `<text>` for JSON text."""
+    preprocessing: GraphFile | None = None
+    """Of `PreprocessingModel`: run before the network."""
 
 
 def load_package(location: str) -> ModelPackage:
@@ -55,22 +58,27 @@ def load_package(location: str) -> ModelPackage:
 
 def _from_text(text: str) -> ModelPackage:
     emd = parse_emd(text, "the model given as JSON")
-    file = _load_file(Path(_model_file(emd)), Path.cwd())
-    return ModelPackage(emd, text.encode(), file, Path(_model_file(emd)).stem, "<text>")
+    files = {key: _load_file(key, Path(name), Path.cwd()) for key, name in _graph_names(emd).items()}
+    return _package(emd, text.encode(), files, Path(_graph_names(emd)["ModelFile"]).stem, "<text>")
 
 
 def _from_emd(path: Path) -> ModelPackage:
     content = path.read_bytes()
     emd = parse_emd(content, str(path))
-    return ModelPackage(emd, content, _load_file(Path(_model_file(emd)), path.parent), path.stem, str(path.absolute()))
+    files = {key: _load_file(key, Path(name), path.parent) for key, name in _graph_names(emd).items()}
+    return _package(emd, content, files, path.stem, str(path.absolute()))
 
 
-def _load_file(name: Path, folder: Path) -> GraphFile:
+def _package(emd: Emd, content: bytes, files: Mapping[str, GraphFile], name: str, location: str) -> ModelPackage:
+    return ModelPackage(emd, content, files["ModelFile"], name, location, files.get("PreprocessingModel"))
+
+
+def _load_file(key: str, name: Path, folder: Path) -> GraphFile:
     path = name if name.is_absolute() else folder / name
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise ModelError(f"ModelFile: expected an ONNX model at {path}, found none that can be read") from error
+        raise ModelError(f"{key}: expected an ONNX model at {path}, found none that can be read") from error
     return load_graph(content, str(path), path.parent)
 
 
@@ -82,10 +90,9 @@ def _from_archive(path: Path) -> ModelPackage:
             root = _definition(archive, path)
             content = archive.read(root)
             emd = parse_emd(content, f"{path}: {root}")
-            member = _member(archive, root, _model_file(emd), path)
-            return ModelPackage(
-                emd, content, load_graph(archive.read(member), f"{path}: {member}"), path.stem, str(path.absolute())
-            )
+            members = {key: _member(archive, root, name, path) for key, name in _graph_names(emd).items()}
+            files = {key: load_graph(archive.read(name), f"{path}: {name}") for key, name in members.items()}
+            return _package(emd, content, files, path.stem, str(path.absolute()))
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
         raise ModelError(f"{path}: expected a .dlpk package (a zip archive), found a damaged one ({error})") from error
 
@@ -116,16 +123,22 @@ def _member(archive: zipfile.ZipFile, root: str, model_file: str, path: Path) ->
     wanted = str(PurePosixPath(root).parent / model_file)
     if wanted not in archive.namelist():
         there = ", ".join(archive.namelist()[:10])
-        raise ModelError(f"{path}: expected {wanted} (the EMD's ModelFile) in the package, found {there}")
+        raise ModelError(f"{path}: expected {wanted} (named by the EMD) in the package, found {there}")
     return wanted
 
 
-def _model_file(emd: Emd) -> str:
-    """Return ModelFile with forward slashes; definitions from Windows have backward ones."""
-    name = emd.ModelFile.replace("\\", "/")
-    if PurePosixPath(name).suffix.lower() != ".onnx":
-        raise ModelError(
-            f"ModelFile: expected an ONNX model, found {json.dumps(emd.ModelFile)}",
-            hint="export the network to ONNX and name that file in ModelFile",
-        )
-    return name
+def _graph_names(emd: Emd) -> dict[str, str]:
+    """Return the files that the definition names, by key, with forward slashes; those from Windows have backward ones."""
+    if not emd.ModelFile:
+        require_for_run(emd)
+    named = {"ModelFile": emd.ModelFile or ""}
+    if emd.PreprocessingModel:
+        named["PreprocessingModel"] = emd.PreprocessingModel
+    names = {key: name.replace("\\", "/") for key, name in named.items()}
+    for key, name in names.items():
+        if PurePosixPath(name).suffix.lower() != ".onnx" or "\0" in name:
+            raise ModelError(
+                f"{key}: expected an ONNX model, found {json.dumps(named[key])}",
+                hint=f"export the network to ONNX and name that file in {key}",
+            )
+    return names

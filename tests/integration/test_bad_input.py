@@ -101,8 +101,8 @@ def test_item_is_something_else(folder, text):
 
 
 def test_emd_is_not_json(folder):
-    """An EMD with a missing comma says line and column."""
-    (folder / "net.emd").write_text('{\n  "ModelType": "ImageClassification"\n  "ModelFile": "net.onnx"\n}')
+    """An EMD with a missing colon says line and column."""
+    (folder / "net.emd").write_text('{\n  "ModelType": "ImageClassification"\n  "ModelFile" "net.onnx"\n}')
     refused(folder, 2, "net.emd", "line 3")
 
 

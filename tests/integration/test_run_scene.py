@@ -14,6 +14,7 @@ from rio_cogeo.cogeo import cog_validate
 from geodl_core.catalog.sqlite import SqliteCatalog
 from geodl_core.domain.job import Arguments
 from geodl_core.domain.query import ItemQuery
+from geodl_core.engine.load_model import load_model
 from geodl_core.engine.run_scene import RunRequest, run_scene
 from geodl_core.io.package import load_package
 from geodl_core.io.stac import read_item
@@ -36,7 +37,7 @@ def scene(tmp_path):
 def request_for(folder, item, out="out", **more):
     arguments = more.pop("arguments", Arguments())
     package = load_package(str(folder / more.pop("emd", "net.emd")))
-    return RunRequest(read_item(str(item)), package, arguments, folder / out, **more)
+    return RunRequest(read_item(str(item)), package, load_model(package), arguments, folder / out, **more)
 
 
 def run(request):

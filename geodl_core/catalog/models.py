@@ -1,0 +1,274 @@
+"""The model registry: models as Items of the Collection `models`, their files in a folder."""
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+from geodl_core.catalog.model_files import EMD_ASSET, PREPROCESSING_ASSET, local_path, properties_of
+from geodl_core.catalog.model_versions import (
+    created,
+    latest_first,
+    link_versions,
+    matching_versions,
+    name_of,
+    version_of,
+)
+from geodl_core.domain.mlm_write import (
+    ALWAYS,
+    MODELS,
+    STAC_VERSION,
+    VERSION_LENGTH,
+    WORLD,
+    ModelFacts,
+    mlm_item,
+)
+from geodl_core.domain.model import make_model, slug
+from geodl_core.domain.query import ItemQuery
+from geodl_core.domain.result import StoredFile
+from geodl_core.engine.register_scene import Catalog
+from geodl_core.errors import ModelError
+from geodl_core.io.onnx_graph import GraphFile, load_graph
+from geodl_core.io.package import ModelPackage
+from geodl_core.io.package_write import file_name, network_bytes, preprocessing_bytes
+from geodl_core.io.store import multihash, storage_errors, write_bytes
+
+PAGE = 500
+NO_PARAMETERS = frozenset({7, 8, 9})
+"""ONNX's numbers of int64, string and bool: shapes, labels and switches."""
+
+
+class ModelCatalog(Catalog, Protocol):
+    """A catalog that can also forget."""
+
+    def delete_item(self, collection_id: str, item_id: str) -> bool:
+        """Delete an Item; return whether there was one."""
+        ...
+
+
+def add_model(catalog: Catalog, folder: Path, package: ModelPackage, now: datetime) -> dict[str, Any]:
+    """Register a model: copy its files to `<folder>/<name>/<version>/` and put its Item.
+
+    The network is copied with its external data inside. The same model again changes nothing, except that files
+    which are gone or damaged are copied anew. Another version of the same name is linked with those before it.
+
+    Args:
+        catalog: where to register.
+        folder: of all registered models.
+        package: the model.
+        now: for the Item's time stamps.
+
+    Returns:
+        The Item as the catalog has it.
+
+    Raises:
+        ModelError: the model does not serve.
+        StoreError: the files cannot be written.
+        CatalogError: the catalog does not take the Item.
+    """
+    folder = folder.absolute()
+    network = network_bytes(package)
+    file = load_graph(network, package.location)
+    model = make_model(package.emd, file.graph, package.name)
+    place = folder / model.name / model.digest[:VERSION_LENGTH]
+    facts = _store(package, network, file, place, model.name)
+    item_id = f"{model.name}-{place.name}"
+    existing = catalog.get_item(MODELS, item_id)
+    if existing is not None:
+        return existing
+    versions = [item for item in list_models(catalog) if name_of(item) == model.name]
+    if versions:
+        # Order of registration is order of `created`, also for two models of one moment.
+        now = max(now, created(versions[0]) + timedelta(microseconds=1))
+    item = mlm_item(package.emd, model, file.graph, facts, now)
+    item["links"] = [
+        {"rel": "self", "href": str(place / f"{item_id}.json"), "type": "application/geo+json"},
+        {"rel": "collection", "href": str(folder / "collection.json"), "type": "application/json"},
+    ]
+    if catalog.get_collection(MODELS) is None:
+        catalog.put_collection(_collection())
+    _write_json(folder / "collection.json", _collection(), folder)
+    published = _publish(catalog, folder, [item, *versions], now)
+    return next(one for one in published if one["id"] == item_id)
+
+
+def list_models(catalog: Catalog) -> list[dict[str, Any]]:
+    """Return the Items of all registered models, by name, the latest version of each first."""
+    if catalog.get_collection(MODELS) is None:
+        return []
+    return latest_first(_all(catalog, ItemQuery(collections=(MODELS,), limit=PAGE)))
+
+
+def find_model(catalog: Catalog, reference: str) -> dict[str, Any]:
+    """Return the Item that `NAME` or `NAME@VERSION` means.
+
+    Without a version it is the one registered last. A version is the content hash or its first characters, four at
+    least, or the definition's own `Version`.
+
+    Raises:
+        ModelError: there is none, or there are several.
+    """
+    name, _, version = reference.rpartition("@") if "@" in reference else (reference, "", "")
+    models = list_models(catalog)
+    named = [item for item in models if name in (name_of(item), item["id"]) or slug(name) == name_of(item)]
+    if not named:
+        known = ", ".join(dict.fromkeys(name_of(item) for item in models)) or "none at all"
+        raise ModelError(f"no registered model {name}; there are: {known}", hint="geodl model list shows all of them")
+    if not version:
+        return named[0]
+    found = matching_versions(named, version)
+    if len(found) != 1:
+        there = ", ".join(version_of(item) for item in found or named)
+        what = f"{version} means {len(found)} of its versions" if found else f"no version {version}"
+        raise ModelError(f"model {name}: {what}; {'these are' if found else 'there are'}: {there}")
+    return found[0]
+
+
+def count_results(catalog: Catalog, item: Mapping[str, Any]) -> int:
+    """Return how many results in the catalog were made by a model."""
+    digest = properties_of(item).get("geodl:model_sha256")
+    if not digest:
+        return 0
+    wanted = {"op": "=", "args": [{"property": "geodl:model_sha256"}, digest]}
+    found = _all(catalog, ItemQuery(filter=wanted, limit=PAGE))
+    return sum(
+        result.get("collection") != MODELS and properties_of(result).get("geodl:model_sha256") == digest
+        for result in found
+    )
+
+
+def remove_model(
+    catalog: ModelCatalog, folder: Path, item: Mapping[str, Any], now: datetime, is_forced: bool = False
+) -> None:
+    """Remove a model's Item, and its files where they lie in the registry's folder.
+
+    Args:
+        catalog: where it is registered.
+        folder: of all registered models.
+        item: of the model.
+        now: for the other versions, whose links change.
+        is_forced: remove it although results were made by it; they stay, and keep their copy of its definition.
+
+    Raises:
+        ModelError: results were made by it.
+    """
+    results = 0 if is_forced else count_results(catalog, item)
+    if results:
+        raise ModelError(
+            f"model {item['id']}: {results} result{'s' if results > 1 else ''} in the catalog "
+            f"{'were' if results > 1 else 'was'} made by it",
+            hint="--force removes it all the same; the results stay",
+        )
+    others = [other for other in list_models(catalog) if name_of(other) == name_of(item) and other["id"] != item["id"]]
+    catalog.delete_item(MODELS, str(item["id"]))
+    _publish(catalog, folder.absolute(), others, now)
+    place = _place(folder.absolute(), item)
+    if place is not None:
+        _delete_files(place, item)
+
+
+def _store(package: ModelPackage, network: bytes, file: GraphFile, place: Path, name: str) -> ModelFacts:
+    """Write the files that are not there yet, and return what is measured of them."""
+    before = preprocessing_bytes(package)
+    if before is not None:
+        load_graph(before, f"{package.location}: PreprocessingModel")
+    # Of a registered model the name of the file is all that is kept of where it lay.
+    stem = slug(file_name(package.emd.ModelFile or "model.onnx").removesuffix(".onnx"))
+    return ModelFacts(
+        model=_stored(place / f"{stem}.onnx", network),
+        emd=_stored(place / f"{name}.emd", package.emd_text),
+        preprocessing=None if before is None else _stored(place / f"{stem}-{PREPROCESSING_ASSET}.onnx", before),
+        parameters=_parameters(file),
+    )
+
+
+def _stored(path: Path, content: bytes) -> StoredFile:
+    with storage_errors(path):
+        is_there = path.is_file() and path.read_bytes() == content
+    if not is_there:
+        write_bytes(path, content)
+    return StoredFile(str(path), len(content), multihash(path))
+
+
+def _parameters(file: GraphFile) -> int:
+    weights = [tensor for tensor in file.proto.graph.initializer if tensor.data_type not in NO_PARAMETERS]
+    return sum(math.prod(tensor.dims) for tensor in weights)
+
+
+def _publish(catalog: Catalog, folder: Path, versions: Sequence[dict[str, Any]], now: datetime) -> list[dict[str, Any]]:
+    """Link the versions of a model with one another and put those that changed or are new."""
+    linked = link_versions(versions, now)
+    known = {json.dumps(item, sort_keys=True) for item in versions if catalog.get_item(MODELS, item["id"])}
+    changed = [item for item in linked if json.dumps(item, sort_keys=True) not in known]
+    for item in changed:
+        place = _place(folder, item)
+        if place is not None and place.is_dir():
+            _write_json(place / f"{item['id']}.json", item, folder)
+    if changed:
+        catalog.put_items(changed)
+    return linked
+
+
+def _place(folder: Path, item: Mapping[str, Any]) -> Path | None:
+    """Return the folder of a version, None for an Item that says anything but what geodl gives itself."""
+    name, version = name_of(item), version_of(item)
+    is_ours = name == slug(name) and re.fullmatch(rf"[0-9a-f]{{{VERSION_LENGTH}}}", version)
+    return folder / name / version if is_ours else None
+
+
+def _write_json(path: Path, document: Mapping[str, Any], folder: Path) -> None:
+    """Write a document whose hrefs into the folder are relative, so that the folder can be moved as a whole."""
+    up = "../" * (len(path.relative_to(folder).parts) - 1)
+    text = json.dumps(_relative(document, f"{folder}/", up or "./"), indent=2, ensure_ascii=False)
+    write_bytes(path, (text + "\n").encode())
+
+
+def _relative(value: Any, start: str, up: str) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _relative(entry, start, up) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_relative(entry, start, up) for entry in value]
+    return f"{up}{value.removeprefix(start)}" if isinstance(value, str) and value.startswith(start) else value
+
+
+def _delete_files(place: Path, item: Mapping[str, Any]) -> None:
+    """Delete a version's own files, and its folder and its model's where nothing else is left in them."""
+    paths = [local_path(str(asset.get("href"))) for asset in item["assets"].values()]
+    with storage_errors(place):
+        for path in [*filter(None, paths), place / f"{item['id']}.json"]:
+            if path.parent == place:
+                path.unlink(missing_ok=True)
+        for folder in (place, place.parent):
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+
+def _all(catalog: Catalog, query: ItemQuery) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    while True:
+        page = catalog.search(query)
+        found += page.items
+        if page.next_token is None:
+            return found
+        query = ItemQuery(collections=query.collections, filter=query.filter, limit=query.limit, token=page.next_token)
+
+
+def _collection() -> dict[str, Any]:
+    return {
+        "type": "Collection",
+        "stac_version": STAC_VERSION,
+        "stac_extensions": [],
+        "id": MODELS,
+        "title": "Models",
+        "description": "Models registered with geodl: each with its definition and its network.",
+        "license": "other",
+        "extent": {"spatial": {"bbox": [list(WORLD)]}, "temporal": {"interval": [list(ALWAYS)]}},
+        "links": [],
+        "item_assets": {
+            "model": {"title": "Network", "roles": ["mlm:model", "mlm:weights"]},
+            EMD_ASSET: {"title": "Model definition, verbatim", "type": "application/json", "roles": ["metadata"]},
+        },
+    }

@@ -1,0 +1,74 @@
+"""Load a model: join its package with what its graph tells of how far an answer reaches."""
+
+from math import lcm
+
+from geodl_core.domain.emd import Emd
+from geodl_core.domain.model import Model, make_model
+from geodl_core.domain.model_tensors import image_tensors, layout_of
+from geodl_core.domain.reach import Reach, is_unknown, join_reaches
+from geodl_core.engine.probe_model import ProbeSpec, probe_reach
+from geodl_core.errors import ModelError
+from geodl_core.io.onnx_graph import GraphFile
+from geodl_core.io.onnx_reach import walk_reach
+from geodl_core.io.package import ModelPackage
+
+PROBE_SEED = 20260101
+USUAL_RANGE = (0.0, 1.0)
+"""Of values that a network takes, where its definition says nothing."""
+
+
+def load_model(package: ModelPackage, is_probed: bool | None = None) -> Model:
+    """Return the model of a package.
+
+    Args:
+        package: definition and graphs.
+        is_probed: whether the network is run to find how far an answer reaches. None: only where its graph cannot be
+            followed and the definition names no padding, so that a run costs nothing more than it must.
+
+    Raises:
+        ModelError: the definition and the graph disagree, or it is another kind of model.
+    """
+    reach = reach_of(package, is_probed)
+    preprocessing = None if package.preprocessing is None else package.preprocessing.graph
+    return make_model(package.emd, package.file.graph, package.name, reach, preprocessing)
+
+
+def reach_of(package: ModelPackage, is_probed: bool | None = None) -> Reach | None:
+    """Return how far an answer of the package's network reaches, None where nothing could be found.
+
+    Args:
+        package: definition and graphs.
+        is_probed: as for `load_model`.
+    """
+    emd, graph = package.emd, package.file.graph
+    source, _ = image_tensors(graph)
+    layout = layout_of(emd, source)
+    walked = walk_reach(package.file.proto, source.name, layout)
+    is_open = (walked is None or is_unknown(walked)) and emd.Padding is None and not emd.ModelPadding
+    probed = None
+    if is_probed or (is_probed is None and is_open):
+        low, high = _plausible(emd)
+        channels = source.shape[layout.index("C")] or len(emd.ExtractBands or ())
+        spec = ProbeSpec(layout, (low,) * channels, (high,) * channels, PROBE_SEED)
+        probed = probe_reach(package.file.proto.SerializeToString(), spec)
+    if walked is None and probed is None:
+        return None
+    return _after_preprocessing(join_reaches(walked, probed), package.preprocessing)
+
+
+def _plausible(emd: Emd) -> tuple[float, float]:
+    """Return a range of the values that the network takes."""
+    low, high = emd.DataRange or USUAL_RANGE
+    return (low, high) if low < high else USUAL_RANGE
+
+
+def _after_preprocessing(reach: Reach, preprocessing: GraphFile | None) -> Reach:
+    """Return the reach of a network with a graph before it."""
+    if preprocessing is None or reach.radius_px is None:
+        return reach
+    source, _ = image_tensors(preprocessing.graph)
+    before = walk_reach(preprocessing.proto, source.name, "NCHW")
+    if before is None or before.radius_px is None:
+        raise ModelError("PreprocessingModel: expected a graph that looks at each pixel alone, or a little around it")
+    radius = reach.radius_px + before.radius_px
+    return Reach(radius, lcm(reach.stride_px, before.stride_px), reach.is_global, reach.origin, reach.notes)
