@@ -47,8 +47,11 @@ def load_registered(item: Mapping[str, Any]) -> ModelPackage:
     files = read_model_files(item)
     origin = f"Item {item.get('id')}"
     file = load_graph(files.network, f"{origin}: {onnx_asset(item)}")
+    before = None
+    if files.preprocessing is not None:
+        before = load_graph(files.preprocessing, f"{origin}: {PREPROCESSING_ASSET}")
     name = str(properties_of(item).get("geodl:model") or properties_of(item).get("mlm:name") or item.get("id"))
-    return ModelPackage(files.emd, files.emd_text, file, name, origin)
+    return ModelPackage(files.emd, files.emd_text, file, name, origin, before)
 
 
 def export_model(item: Mapping[str, Any], target: Path) -> None:
@@ -62,7 +65,7 @@ def export_model(item: Mapping[str, Any], target: Path) -> None:
     text, network = _placed(files, "ModelFile")
     beside: dict[str, bytes | Path] = {network: files.network}
     if files.preprocessing is not None:
-        name = str(getattr(files.emd, "PreprocessingModel", None) or "preprocessing.onnx")
+        name = files.emd.PreprocessingModel or "preprocessing.onnx"
         beside[_harmless(name) or file_name(name)] = files.preprocessing
     emd_name = f"{slug(str(properties_of(item).get('geodl:model') or item.get('id')))}.emd"
     write = write_package if target.suffix.lower() == ".dlpk" else write_folder

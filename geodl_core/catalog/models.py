@@ -72,7 +72,8 @@ def add_model(catalog: Catalog, folder: Path, package: ModelPackage, now: dateti
     folder = folder.absolute()
     network = network_bytes(package)
     file = load_graph(network, package.location)
-    model = make_model(package.emd, file.graph, package.name)
+    before = None if package.preprocessing is None else package.preprocessing.graph
+    model = make_model(package.emd, file.graph, package.name, preprocessing=before)
     place = folder / model.name / model.digest[:VERSION_LENGTH]
     facts = _store(package, network, file, place, model.name)
     item_id = f"{model.name}-{place.name}"
@@ -173,8 +174,6 @@ def remove_model(
 def _store(package: ModelPackage, network: bytes, file: GraphFile, place: Path, name: str) -> ModelFacts:
     """Write the files that are not there yet, and return what is measured of them."""
     before = preprocessing_bytes(package)
-    if before is not None:
-        load_graph(before, f"{package.location}: PreprocessingModel")
     # Of a registered model the name of the file is all that is kept of where it lay.
     stem = slug(file_name(package.emd.ModelFile or "model.onnx").removesuffix(".onnx"))
     return ModelFacts(

@@ -2,38 +2,26 @@
 
 import sys
 from collections.abc import Callable
-from importlib import import_module
 
 import click
 
+from geodl_core.cli.lazy import LazyGroup
 from geodl_core.errors import GeodlError
 from geodl_core.settings import Settings
 
 COMMANDS = {
     "run": "geodl_core.cli.run:run",
     "search": "geodl_core.cli.search:search",
+    "model": "geodl_core.cli.model:model",
 }
-"""Name → module:attribute; imported when asked for, so that `geodl --help` stays light."""
 INTERRUPTED = 130
 
 
-class LazyGroup(click.Group):
-    """A group that imports a subcommand's module when it is needed."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of all subcommands."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a subcommand."""
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, attribute = COMMANDS[cmd_name].partition(":")
-        command: click.Command = getattr(import_module(module), attribute)
-        return command
-
-
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=LazyGroup,
+    commands=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(package_name="geodl", prog_name="geodl", message="%(prog)s %(version)s")
 def geodl() -> None:
     """Run Esri model definitions (.emd, .dlpk) over STAC scenes; get results as STAC Items.

@@ -1,19 +1,46 @@
 """MODEL as a user names it: a file, JSON text, or a model of the registry."""
 
+import re
+from pathlib import Path
+
 from geodl_core.domain.model import Model
 from geodl_core.engine.load_model import load_model
+from geodl_core.errors import ModelError
 from geodl_core.io.package import ModelPackage, load_package
 
+REFERENCE = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]*(@[0-9A-Za-z]+)?")
+PACKAGE_SUFFIXES = (".emd", ".dlpk", ".json")
 
-def open_model(location: str, catalog: str) -> tuple[ModelPackage, Model]:
+
+def open_model(location: str, catalog: str, is_strict: bool = False) -> tuple[ModelPackage, Model]:
     """Return the package and the model that a MODEL argument means.
 
     Args:
         location: path of a `.emd` or `.dlpk`, JSON text, or NAME[@VERSION].
         catalog: path or URL of the catalog, for models of the registry.
+        is_strict: refuse a definition that needs repairs.
 
     Raises:
         ModelError: there is no such model, or it does not serve.
     """
-    package = load_package(location)
+    package = open_package(location, catalog, is_strict)
     return package, load_model(package)
+
+
+def open_package(location: str, catalog: str, is_strict: bool = False) -> ModelPackage:
+    """Return the package that a MODEL argument means; see `open_model`."""
+    if not REFERENCE.fullmatch(location) or Path(location).exists() or location.lower().endswith(PACKAGE_SUFFIXES):
+        return load_package(location, is_strict)
+    from geodl_core.catalog.model_files import load_registered
+    from geodl_core.catalog.models import find_model
+    from geodl_core.catalog.open import open_catalog
+    from geodl_core.errors import CatalogError
+
+    try:
+        with open_catalog(catalog, create=False) as opened:
+            return load_registered(find_model(opened, location))
+    except CatalogError as error:
+        raise ModelError(
+            f"{location}: expected a model file, or a model of the catalog {catalog}: {error.message}",
+            hint="register it with geodl model add, or give the path of a .emd or .dlpk",
+        ) from error

@@ -79,10 +79,10 @@ def run(item: str, model: str, out: Path | None, catalog: str | None, is_json: b
       geodl run item.json -m landcover@1f2e --arg "padding 56;batch_size 4"
     """
     from geodl_core.catalog.open import open_catalog
+    from geodl_core.cli.model_source import open_model
     from geodl_core.cli.progress import RunProgress
     from geodl_core.cli.report import print_result
     from geodl_core.engine.run_scene import RunRequest, run_scene
-    from geodl_core.cli.model_source import open_model
     from geodl_core.io.stac import read_item
 
     settings = Settings.from_env()

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
 
 from geodl_core.domain.emd_quirks import Mender, place_of, shortened
 from geodl_core.domain.emd_text import KeyPath, Place, Repair, parse_tolerant, spell
@@ -38,6 +37,7 @@ __all__ = [
     "missing_for_run",
     "parse_emd",
     "read_emd",
+    "read_for_run",
     "require_for_run",
     "task_of",
     "well_known_bands",
@@ -168,40 +168,35 @@ def read_emd(text: str | bytes, origin: str, is_strict: bool = False) -> EmdRead
             each with its line and key, all of these at once.
     """
     reading, problems = _read(text, origin)
-    if is_strict and reading.repairs:
-        problems += [(Place(repair.line, repair.column), repair.message) for repair in reading.repairs]
-    if problems:
-        hint = "a strict reading takes nothing that needs a repair" if is_strict and reading.repairs else None
-        raise ModelError(f"{origin}: {_in_order(problems)}", hint)
-    return reading
+    return _accepted(reading, problems, origin, is_strict)
+
+
+def read_for_run(text: str | bytes, origin: str, is_strict: bool = False) -> EmdReading:
+    """Read an EMD to run it: as `read_emd`, but placeholders where a run needs values are an error too.
+
+    Raises:
+        ModelError: as for `read_emd`; or placeholders that are still to be filled in.
+    """
+    reading, problems = _read(text, origin)
+    left = [key for key in reading.placeholders if key not in NOT_NEEDED]
+    if left:
+        placeholders = ", ".join(reading.placeholders)
+        found = f"; {_in_order(problems)}" if problems else ""
+        raise ModelError(
+            f"{origin}: still holds the placeholders of an export template in {placeholders}{found}",
+            hint='replace every value that begins with "e.g. " by what the model needs',
+        )
+    return _accepted(reading, problems, origin, is_strict)
 
 
 def parse_emd(text: str | bytes, origin: str) -> Emd:
-    """Read an EMD to run it.
-
-    Args:
-        text: JSON, UTF-8 where bytes.
-        origin: what to call it in errors, such as the file's name.
-
-    Raises:
-        ModelError: as for `read_emd`; or placeholders where a run needs values.
-    """
-    reading, problems = _read(text, origin)
-    found = _in_order(problems)
-    if all(key in NOT_NEEDED for key in reading.placeholders):
-        if found:
-            raise ModelError(f"{origin}: {found}")
-        return reading.emd
-    left = f"still holds the placeholders of an export template in {', '.join(reading.placeholders)}"
-    raise ModelError(
-        f"{origin}: {left}; {found}" if found else f"{origin}: {left}",
-        hint='replace every value that begins with "e.g. " by what the model needs',
-    )
+    """Return the definition that `read_for_run` reads."""
+    return read_for_run(text, origin).emd
 
 
 def missing_for_run(emd: Emd) -> tuple[str, ...]:
     """Return the keys that a run needs and the definition lacks."""
-    return tuple(key for key in NEEDED_KEYS if not getattr(emd, key))
+    return tuple(key for key in NEEDED_KEYS if getattr(emd, key) in (None, []))
 
 
 def require_for_run(emd: Emd) -> None:
@@ -240,17 +235,28 @@ def _read(text: str | bytes, origin: str) -> tuple[EmdReading, list[tuple[Place,
         emd = Emd.model_validate(document)
     except ValidationError as error:
         emd = Emd()
-        problems = _problems(error.errors(include_url=False), mender.positions)
+        problems = _problems(error, mender.positions)
     return EmdReading(emd, tuple(repairs), placeholders), problems
+
+
+def _accepted(reading: EmdReading, problems: list[tuple[Place, str]], origin: str, is_strict: bool) -> EmdReading:
+    """Return the reading, or refuse it for all that is wrong with it."""
+    is_refused = is_strict and bool(reading.repairs)
+    if is_refused:
+        problems = problems + [(Place(repair.line, repair.column), repair.message) for repair in reading.repairs]
+    if problems:
+        hint = "a strict reading takes nothing that needs a repair" if is_refused else None
+        raise ModelError(f"{origin}: {_in_order(problems)}", hint)
+    return reading
 
 
 def _is_placeholder(value: Any) -> bool:
     return isinstance(value, str) and value.lstrip().startswith(PLACEHOLDER)
 
 
-def _problems(details: list[ErrorDetails], positions: Mapping[KeyPath, Place]) -> list[tuple[Place, str]]:
+def _problems(error: ValidationError, positions: Mapping[KeyPath, Place]) -> list[tuple[Place, str]]:
     """Say the first problems of the text one by one, and how many follow."""
-    placed = [(place_of(positions, detail["loc"]), detail) for detail in details]
+    placed = [(place_of(positions, detail["loc"]), detail) for detail in error.errors(include_url=False)]
     placed.sort(key=lambda entry: (entry[0].line, entry[0].column))
     problems = [(place, _problem(detail)) for place, detail in placed[:MAX_PROBLEMS]]
     if rest := placed[MAX_PROBLEMS:]:
@@ -258,11 +264,11 @@ def _problems(details: list[ErrorDetails], positions: Mapping[KeyPath, Place]) -
     return problems
 
 
-def _problem(detail: ErrorDetails) -> str:
+def _problem(detail: Any) -> str:
     path: KeyPath = detail["loc"]
     if detail["type"] == "missing":
         return f"the key {spell(path)} is missing"
-    expected = detail.get("ctx", {}).get("expected") or _EXPECTED.get(detail["type"]) or detail["msg"]
+    expected = detail.get("ctx", {}).get("error") or _EXPECTED.get(detail["type"]) or detail["msg"]
     return f"{spell(path)}: expected {expected}, found {shortened(detail['input'])}"
 
 

@@ -1,48 +1,43 @@
-"""The values and nested documents of an EMD, each with the words for what was expected."""
+"""The values and nested documents of an EMD. A ValueError here says what was expected, as a noun."""
 
 import math
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PlainValidator
-from pydantic_core import PydanticCustomError
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
 NO_COLOR = (-1, -1, -1)
 """How an export template says that a colour was never chosen."""
-
-
-def _refusal(expected: str) -> PydanticCustomError:
-    return PydanticCustomError("expected", "expected {expected}", {"expected": expected})
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _whole(expected: str, low: float = -math.inf) -> PlainValidator:
+def _whole(expected: str, low: float = -math.inf) -> BeforeValidator:
     def check(value: Any) -> int:
         if not _is_number(value) or value != int(value) or value < low:
-            raise _refusal(expected)
+            raise ValueError(expected)
         return int(value)
 
-    return PlainValidator(check)
+    return BeforeValidator(check)
 
 
-def _real(expected: str, low: float = -math.inf, high: float = math.inf) -> PlainValidator:
+def _real(expected: str, low: float = -math.inf, high: float = math.inf) -> BeforeValidator:
     def check(value: Any) -> float:
         if not _is_number(value) or not low <= value <= high:
-            raise _refusal(expected)
+            raise ValueError(expected)
         return float(value)
 
-    return PlainValidator(check)
+    return BeforeValidator(check)
 
 
 def _reals(expected: str, count: int | None = None) -> Callable[[Any], tuple[float, ...]]:
     def check(value: Any) -> tuple[float, ...]:
         if not isinstance(value, list | tuple) or not all(map(_is_number, value)):
-            raise _refusal(expected)
+            raise ValueError(expected)
         if count is not None and len(value) != count:
-            raise _refusal(expected)
+            raise ValueError(expected)
         return tuple(map(float, value))
 
     return check
@@ -55,32 +50,32 @@ def _as_list(value: Any) -> list[float]:
 def _as_text(value: Any) -> str:
     if isinstance(value, str) or _is_number(value):
         return str(value)
-    raise _refusal("text")
+    raise ValueError("text")
 
 
 def _as_file_name(value: Any) -> str:
     if isinstance(value, str) and not any(character < " " for character in value):
         return value
-    raise _refusal("a file name")
+    raise ValueError("a file name")
 
 
 def _as_flag(value: Any) -> bool:
     if isinstance(value, bool | int | float) and value in (0, 1):
         return bool(value)
-    raise _refusal("0, 1, true or false")
+    raise ValueError("0, 1, true or false")
 
 
 def _as_band(value: Any) -> int | str:
     if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
         return value
-    raise _refusal("a band number from 0 or a band name")
+    raise ValueError("a band number from 0 or a band name")
 
 
 def _as_color(value: Any) -> tuple[int, int, int]:
     expected = "three whole numbers from 0 to 255"
     numbers = _reals(expected, 3)(value)
     if any(number != int(number) or not -1 <= number <= 255 for number in numbers):
-        raise _refusal(expected)
+        raise ValueError(expected)
     red, green, blue = map(int, numbers)
     return red, green, blue
 
@@ -88,45 +83,45 @@ def _as_color(value: Any) -> tuple[int, int, int]:
 def _as_text_or_object(value: Any) -> str | dict[str, Any]:
     if isinstance(value, str | dict):
         return value
-    raise _refusal("text or an object")
+    raise ValueError("text or an object")
 
 
 def _as_text_or_number(value: Any) -> str | int | float:
     if isinstance(value, str | int | float) and (isinstance(value, str) or _is_number(value)):
         return value
-    raise _refusal("text or a number")
+    raise ValueError("text or a number")
 
 
 def _as_layout(value: Any) -> str:
     if value in ("NCHW", "NHWC"):
         return str(value)
-    raise _refusal("NCHW or NHWC")
+    raise ValueError("NCHW or NHWC")
 
 
 def _as_size(value: Any) -> int | tuple[int, int]:
     expected = "a whole number above 0, or two of them"
     numbers = _reals(expected)(value if isinstance(value, list | tuple) else [value])
     if len(numbers) not in (1, 2) or any(number != int(number) or number < 1 for number in numbers):
-        raise _refusal(expected)
+        raise ValueError(expected)
     return (int(numbers[0]), int(numbers[1])) if len(numbers) == 2 else int(numbers[0])
 
 
-Text = Annotated[str, PlainValidator(_as_text)]
-FileName = Annotated[str, PlainValidator(_as_file_name)]
-Flag = Annotated[bool, PlainValidator(_as_flag)]
+Text = Annotated[str, BeforeValidator(_as_text)]
+FileName = Annotated[str, BeforeValidator(_as_file_name)]
+Flag = Annotated[bool, BeforeValidator(_as_flag)]
 Whole = Annotated[int, _whole("a whole number")]
 Pixels = Annotated[int, _whole("a whole number above 0", 1)]
 Count = Annotated[int, _whole("a whole number from 0", 0)]
 Real = Annotated[float, _real("a number")]
 Fraction = Annotated[float, _real("a number from 0 to 1", 0, 1)]
-Reals = Annotated[list[float], PlainValidator(_as_list)]
-Range = Annotated[tuple[float, float], PlainValidator(_reals("two numbers", 2))]
-Band = Annotated[int | str, PlainValidator(_as_band)]
-Rgb = Annotated[tuple[int, int, int], PlainValidator(_as_color)]
-Size = Annotated[int | tuple[int, int], PlainValidator(_as_size)]
-TextOrObject = Annotated[str | dict[str, Any], PlainValidator(_as_text_or_object)]
-TextOrNumber = Annotated[str | int | float, PlainValidator(_as_text_or_number)]
-LayoutName = PlainValidator(_as_layout)
+Reals = Annotated[list[float], BeforeValidator(_as_list)]
+Range = Annotated[tuple[float, float], BeforeValidator(_reals("two numbers", 2))]
+Band = Annotated[int | str, BeforeValidator(_as_band)]
+Rgb = Annotated[tuple[int, int, int], BeforeValidator(_as_color)]
+Size = Annotated[int | tuple[int, int], BeforeValidator(_as_size)]
+TextOrObject = Annotated[str | dict[str, Any], BeforeValidator(_as_text_or_object)]
+TextOrNumber = Annotated[str | int | float, BeforeValidator(_as_text_or_number)]
+LayoutName = BeforeValidator(_as_layout)
 
 
 class EmdClass(BaseModel):

@@ -17,7 +17,7 @@ CARRIED_REST = "emd"
 
 def document(emd: Emd) -> dict[str, Any]:
     """Return an EMD as plain JSON: the keys that were given, and no number that JSON lacks."""
-    found: dict[str, Any] = _finite(emd.model_dump(mode="json", exclude_unset=True))
+    found: dict[str, Any] = _finite(emd.model_dump(exclude_unset=True))
     return found
 
 
@@ -32,6 +32,11 @@ def with_carried(keys: dict[str, Any], hyperparameters: Mapping[str, Any]) -> di
         key: value for key, value in hyperparameters.items() if key != CARRIED_REST and not key.startswith(CARRIED)
     }
     return kept | ({"Hyperparameters": foreign} if foreign else {})
+
+
+def is_carried(key: str, hyperparameters: Mapping[str, Any]) -> bool:
+    """Whether the hyperparameters say what a key is, or that there is none."""
+    return CARRIED + key in hyperparameters or key in texts(mapping(hyperparameters.get(CARRIED_REST)).get("absent"))
 
 
 def carry(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,6 +62,6 @@ def _is_same(one: Any, other: Any) -> bool:
 def _finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _finite(entry) for key, entry in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_finite(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 from geodl_core.domain.emd import Emd, parse_emd
 from geodl_core.domain.loose_json import assets, mapping, objects, texts
 from geodl_core.domain.mlm_bands import read_bands
-from geodl_core.domain.mlm_carry import with_carried
+from geodl_core.domain.mlm_carry import is_carried, with_carried
 from geodl_core.domain.mlm_scaling import read_scaling
 from geodl_core.errors import ModelError
 
@@ -80,7 +80,8 @@ def mlm_keys(item: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
     source = _main_input(properties, warnings)
     shape = _sizes(mapping(source.get("input")))
     keys: dict[str, Any] = _names(item, properties)
-    keys["ModelType"] = _model_type(properties, warnings)
+    hyperparameters = mapping(properties.get("mlm:hyperparameters"))
+    keys["ModelType"] = _model_type(properties, [] if is_carried("ModelType", hyperparameters) else warnings)
     keys |= _chip(source, shape)
     bands = read_bands(item, source, warnings)
     if bands:
@@ -93,7 +94,7 @@ def mlm_keys(item: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
     classes = _classes(properties, warnings)
     if classes:
         keys["Classes"] = classes
-    return with_carried(keys, mapping(properties.get("mlm:hyperparameters"))), tuple(warnings)
+    return with_carried(keys, hyperparameters), tuple(warnings)
 
 
 def _names(item: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, Any]:

@@ -59,11 +59,14 @@ def write_scaling(data_range: Sequence[float] | None, stats: Mapping[str, Any] |
         columns = [stats.get(key) for key in _COLUMNS]
         if not all(isinstance(column, Sequence) and len(column) == count for column in columns):
             return None
-        rows = zip(*(column for column in columns if column), strict=True)
+        rows = list(zip(*(column for column in columns if column), strict=True))
+        # A definition that no run takes; it is carried as it is.
+        if not rows or any(high <= low or std <= 0 for low, high, _, std in rows):
+            return None
         return [
             {"type": "z-score", "mean": low + mean * (high - low), "stddev": std * (high - low)}
             for low, high, mean, std in rows
-        ] or None
+        ]
     if data_range is None:
         return None
     if list(data_range) == UNIT:

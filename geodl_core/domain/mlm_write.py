@@ -12,7 +12,8 @@ from geodl_core.domain.mlm_bands import write_bands
 from geodl_core.domain.mlm_carry import carry, document
 from geodl_core.domain.mlm_read import mlm_keys
 from geodl_core.domain.mlm_scaling import write_scaling
-from geodl_core.domain.model import Layout, Model
+from geodl_core.domain.model import Model
+from geodl_core.domain.model_tensors import Layout
 from geodl_core.domain.result import StoredFile
 
 MODELS = "models"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from geodl_core.domain.emd import Emd
 from geodl_core.domain.graph import Tensor
 from geodl_core.domain.model_tensors import Layout, sizes_of
-from geodl_core.domain.reach import Reach, halo_for, is_unknown
+from geodl_core.domain.reach import Reach, halo_for, is_unknown, why_global
 from geodl_core.errors import ModelError
 
 USUAL_STRIDE_PX = 32
@@ -48,8 +48,8 @@ def halo_of(
     is_fixed = None not in sizes_of(tensors[0], tensors[2])
     stride = known.stride_px if known else (1 if is_fixed else USUAL_STRIDE_PX)
     is_global = known is not None and known.is_global
-    if is_global:
-        notes.append(f"the network sees its whole tile ({'; '.join(known.notes) if known else ''})")
+    if known is not None and known.is_global:
+        notes.append(f"the network sees its whole tile: {why_global(known)}")
     cropped, coarsening = _lost(emd, tensors)
     if cropped:
         origin = "ModelPadding" if emd.ModelPadding else "the graph, which leaves off its border"
@@ -67,7 +67,7 @@ def halo_of(
 
 
 def _lost(emd: Emd, tensors: tuple[Tensor, Tensor, Layout]) -> tuple[int, int]:
-    """Return what the network leaves off each side, and how much coarser its result is; (0, 1) where it keeps the size."""
+    """Return what the network leaves off each side, and how much coarser its result is: (0, 1) for neither."""
     source, result, layout = tensors
     before, after = sizes_of(source, layout), sizes_of(result, layout)
     if None in before or None in after:

@@ -42,9 +42,9 @@ def scaling_of(emd: Emd, count: int, notes: list[str]) -> Scaling:
         if any(a >= b for a, b in zip(low, high, strict=True)):
             raise ModelError("NormalizationStats: expected minimum < maximum in every band")
         return Scaling(None, low, high, mean, std)
-    parameters: dict[str, Any] = emd.ModelParameters if isinstance(emd.ModelParameters, dict) else {}
-    if parameters.get("mean") and parameters.get("std"):
-        mean, std = _columns("ModelParameters", (parameters["mean"], parameters["std"]), count)
+    parameters = emd.ModelParameters
+    if parameters is not None and parameters.mean and parameters.std:
+        mean, std = _columns("ModelParameters", (parameters.mean, parameters.std), count)
         return Scaling(emd.DataRange, (0.0,) * count, (1.0,) * count, mean, std)
     if (emd.Framework or "").startswith(LEARN) and not emd.IsMultispectral and count == len(IMAGENET[0]):
         notes.append("the values are scaled by ImageNet's statistics, as ArcGIS does for three-band networks")

@@ -67,6 +67,12 @@ def join_reaches(walked: Reach | None, probed: Reach | None) -> Reach:
     return Reach(radius, stride, is_global, origin, (*notes, *radius_notes, *stride_notes))
 
 
+def why_global(reach: Reach) -> str:
+    """Say by which operation an answer depends on the whole tile; one where there are several."""
+    more = f", and {len(reach.notes) - 1} more" if len(reach.notes) > 1 else ""
+    return f"{reach.notes[0] if reach.notes else reach.origin}{more}"
+
+
 def is_unknown(reach: Reach) -> bool:
     """Return whether a reach tells nothing of the radius, not even that there is none."""
     return reach.radius_px is None and not reach.is_global

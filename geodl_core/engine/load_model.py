@@ -4,9 +4,10 @@ from math import lcm
 
 from geodl_core.domain.emd import Emd
 from geodl_core.domain.model import Model, make_model
-from geodl_core.domain.model_tensors import image_tensors, layout_of
+from geodl_core.domain.model_tensors import Layout, image_tensors, layout_of
 from geodl_core.domain.reach import Reach, is_unknown, join_reaches
-from geodl_core.engine.probe_model import ProbeSpec, probe_reach
+from geodl_core.engine.probe_model import probe_reach
+from geodl_core.engine.probe_network import ProbeSpec
 from geodl_core.errors import ModelError
 from geodl_core.io.onnx_graph import GraphFile
 from geodl_core.io.onnx_reach import walk_reach
@@ -47,13 +48,25 @@ def reach_of(package: ModelPackage, is_probed: bool | None = None) -> Reach | No
     is_open = (walked is None or is_unknown(walked)) and emd.Padding is None and not emd.ModelPadding
     probed = None
     if is_probed or (is_probed is None and is_open):
-        low, high = _plausible(emd)
-        channels = source.shape[layout.index("C")] or len(emd.ExtractBands or ())
-        spec = ProbeSpec(layout, (low,) * channels, (high,) * channels, PROBE_SEED)
-        probed = probe_reach(package.file.proto.SerializeToString(), spec)
+        probed = probe_of(package.file, emd, layout)
     if walked is None and probed is None:
         return None
     return _after_preprocessing(join_reaches(walked, probed), package.preprocessing)
+
+
+def probe_of(file: GraphFile, emd: Emd | None, layout: Layout) -> Reach:
+    """Find how far an answer of a network reaches by running it, on values that its definition calls plausible.
+
+    Raises:
+        ModelError: onnxruntime refuses the network, or neither graph nor definition tell its channels.
+    """
+    source, _ = image_tensors(file.graph)
+    channels = source.shape[layout.index("C")] or len((emd and emd.ExtractBands) or ())
+    if not channels:
+        raise ModelError(f"the ONNX input {source} leaves its channels open")
+    low, high = USUAL_RANGE if emd is None else _plausible(emd)
+    spec = ProbeSpec(layout, (low,) * channels, (high,) * channels, PROBE_SEED)
+    return probe_reach(file.proto.SerializeToString(), spec)
 
 
 def _plausible(emd: Emd) -> tuple[float, float]:

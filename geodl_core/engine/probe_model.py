@@ -8,7 +8,7 @@ from math import ceil, floor, lcm
 import numpy as np
 
 from geodl_core.domain.reach import Reach
-from geodl_core.engine.probe_network import Network, ProbeSpec, Scene, changed, draw, open_network, with_steps
+from geodl_core.engine.probe_network import Array, Network, ProbeSpec, Scene, changed, draw, open_network, with_steps
 
 ORIGIN = "probe"
 STRIDES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64)
@@ -18,8 +18,8 @@ SHIFT_TOLERANCE = 1e-4
 """Of the answers' range: more than summing in another order makes, far less than a real change."""
 CLASS_TOLERANCE = 1e-3
 """Of the pixels of a class map, for ties."""
-CHANGES = ((1, 1), (-1, 8), (1, 64))
-"""Sign and size of a pixel's change, in ranges of its channel; the strong ones show through where weights are small."""
+CHANGES = (1, -8, 64)
+"""Of a pixel, in ranges of its channel; the strong ones show through where weights are small."""
 
 TOO_SMALL = "the tile is too small to tell the stride"
 
@@ -72,6 +72,8 @@ def probe_reach(content: bytes, spec: ProbeSpec) -> Reach:
         sight = _look(network, scene)
     if not sight.is_bounded:
         return _unbounded(network, scene, sight)
+    if max(sight.inside) < 0:
+        return Reach(None, 1, False, ORIGIN, ("no change of a pixel changes the answer to noise",))
     stride = _stride(network, scene, sight.radius_px)
     while stride is None and TOO_SMALL in network.notes and _can_grow(network, scene):
         del network.notes[TOO_SMALL]
@@ -97,23 +99,22 @@ def _grown(network: Network, random: np.random.Generator, scene: Scene) -> Scene
 
 
 def _look(network: Network, scene: Scene) -> Sight:
-    """Change single pixels: the middle one, then, where that tells no bound, those near the corners."""
+    """Change single pixels: in the middle, and in two corners, whose effect has the whole tile to show in."""
     _, height, width = scene.pixels.shape
     sight = Sight()
-    for sign, size in CHANGES[:2]:
-        _see(network, scene, (height // 2, width // 2), (sign, size), sight)
-    if not sight.is_bounded and None not in network.sides:
-        for row, col in ((0, 0), (height - 1, width - 1)):
-            _see(network, scene, (row, col), CHANGES[1], sight)
+    middle = (height // 2, width // 2)
+    places = ((middle, CHANGES[0]), (middle, CHANGES[1]), ((0, 0), CHANGES[1]), ((height - 1, width - 1), CHANGES[1]))
+    for place, change in places:
+        _see(network, scene, place, change, sight)
     return sight
 
 
-def _see(network: Network, scene: Scene, place: tuple[int, int], change: tuple[int, int], sight: Sight) -> None:
+def _see(network: Network, scene: Scene, place: tuple[int, int], change: int, sight: Sight) -> None:
     """Change one pixel and widen the sight by what it changes.
 
     A run gives the same bits for the same input, so that any difference is an effect.
     """
-    answers = network.run(changed(network, scene.pixels, *place, *change))
+    answers = network.run(changed(network, scene.pixels, place, change))
     for number, (before, after) in enumerate(zip(scene.answers, answers, strict=True)):
         is_changed = (before != after).any(axis=2) & ~(np.isnan(before) & np.isnan(after)).all(axis=2)
         for axis in (0, 1):
@@ -188,15 +189,19 @@ def _refine(network: Network, random: np.random.Generator, scene: Scene, sight: 
     """Change pixels at all phases of the stride, weakly and strongly, before several backgrounds."""
     unit = lcm(64, stride)
     enough = -(-2 * (sight.radius_px + 2 * stride + 16) // unit) * unit
-    side = [known or min(old, enough) for known, old in zip(network.sides, scene.pixels.shape[1:], strict=True)]
+    side = [known or enough for known in network.sides]
     for number, change in enumerate(CHANGES):
         if not network.can_run(2):
-            break
+            network.notes[_stopped(network, number * stride, stride)] = None
+            return
         scene = with_steps(network, draw(network, random, side), scene.steps)
         for phase in range(stride):
             if not network.can_run():
-                seen = f"{number * stride + phase} of {len(CHANGES) * stride} pixels"
-                network.notes[f"stopped after {network.spent_s:.1f} s, with {seen} changed"] = None
+                network.notes[_stopped(network, number * stride + phase, stride)] = None
                 return
             row, col = (size // 2 - stride // 2 + phase for size in side)
             _see(network, scene, (row, col), change, sight)
+
+
+def _stopped(network: Network, done: int, stride: int) -> str:
+    return f"stopped after {network.spent_s:.1f} s, with {done} of {len(CHANGES) * stride} pixels changed"

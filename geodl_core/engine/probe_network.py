@@ -96,7 +96,8 @@ class Scene:
 
     def crop(self, number: int, axis: int) -> int:
         """Return the pixels before the first element of a raster."""
-        return floor((self.pixels.shape[axis + 1] - self.answers[number].shape[axis] * self.steps[number]) / 2)
+        side, size = int(self.pixels.shape[axis + 1]), int(self.answers[number].shape[axis])
+        return floor((side - size * self.steps[number]) / 2)
 
 
 def open_network(content: bytes, spec: ProbeSpec) -> Network:
@@ -137,7 +138,7 @@ def with_steps(network: Network, scene: Scene, known: tuple[Fraction, ...] = ())
     if all(raster.shape[:2] == (height, width) for raster in scene.answers):
         return Scene(scene.pixels, scene.answers, (Fraction(1),) * len(scene.answers))
     rows = (height // 2 - height // 8, height // 2 + height // 8)
-    seen = [network.run(changed(network, scene.pixels, row, width // 2, 1, 1)) for row in rows]
+    seen = [network.run(changed(network, scene.pixels, (row, width // 2), 1)) for row in rows]
     steps = []
     for number, before in enumerate(scene.answers):
         first, second = (_centre(np.abs(answers[number].astype(float) - before)) for answers in seen)
@@ -156,12 +157,11 @@ def _centre(change: Array) -> float:
     return float((weights * np.arange(len(weights))).sum() / max(weights.sum(), 1e-30))
 
 
-def changed(network: Network, pixels: Array, row: int, col: int, sign: int, size: int) -> Array:
+def changed(network: Network, pixels: Array, place: tuple[int, int], change: int) -> Array:
     """Return the image with all channels of one pixel changed, by some of their ranges up or down."""
-    span = np.subtract(network.spec.high, network.spec.low)
-    changed = pixels.copy()
-    changed[:, row, col] += sign * size * span
-    return changed
+    image = pixels.copy()
+    image[:, place[0], place[1]] += change * np.subtract(network.spec.high, network.spec.low)
+    return image
 
 
 def _cast(pixels: Array, dtype: str) -> Array:
@@ -184,6 +184,8 @@ def _raster(answer: Any, sides: tuple[int, ...], layout: Layout) -> Array | None
         return None
     for row, col in orders:
         height, width = array.shape[row], array.shape[col]
-        if min(height, width) > 1 and abs(sides[0] - height) * sides[1] == abs(sides[1] - width) * sides[0]:
-            return np.moveaxis(array[0], (row - 1, col - 1), (0, 1))
+        is_scaled = height * sides[1] == width * sides[0]
+        if min(height, width) > 1 and (is_scaled or sides[0] - height == sides[1] - width):
+            raster: Array = np.moveaxis(array[0], (row - 1, col - 1), (0, 1))
+            return raster
     return None

@@ -15,11 +15,13 @@ from geodl_core.io.onnx_reach import Walk
 
 MEGAPIXEL = 1_000_000
 FREE = frozenset(
-    (
-        "Cast CastLike Concat Constant ConstantOfShape DepthToSpace Dropout Expand Flatten Gather GatherElements "
-        "GatherND Identity If Loop NonZero Pad Range Reshape Scan Shape Size Slice SpaceToDepth Split Squeeze Tile "
-        "Transpose Unsqueeze "
-    ).split()
+    name
+    for line in (
+        "Cast CastLike Concat Constant ConstantOfShape DepthToSpace Dropout Expand Flatten Gather",
+        "GatherElements GatherND Identity If Loop NonZero Pad Range Reshape Scan Shape Size Slice",
+        "SpaceToDepth Split Squeeze Tile Transpose Unsqueeze",
+    )
+    for name in line.split()
 )
 """They move elements or compute sizes."""
 SETTINGS = frozenset({"Clip", "ConstantOfShape", "Expand", "Pad", "Range", "Reshape", "Resize", "Slice", "Upsample"})

@@ -1,6 +1,7 @@
 """ONNX files: read from outside, and fused with the arithmetic before and after the network."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from geodl_core.domain.graph import Graph, Tensor
 from geodl_core.domain.model import Model
 from geodl_core.domain.radiometry import Radiometry
 from geodl_core.errors import ModelError
+from geodl_core.io.onnx_external import embed_external
 
 MIN_OPSET = 7
 """Before it, arithmetic does not broadcast."""
@@ -43,32 +45,25 @@ class Feed:
     """A graph (N, C, H, W) float32 → what the network takes, run after scale and offset."""
 
 
-def load_graph(content: bytes, origin: str, folder: Path | None = None) -> GraphFile:
+def load_graph(content: bytes, origin: str, beside: Path | Callable[[str], bytes] | None = None) -> GraphFile:
     """Read an ONNX model.
 
     Args:
         content: the file's bytes.
         origin: what to call it in errors.
-        folder: where its external data may lie; None where it must have none.
+        beside: the folder in which its external data may lie, or what reads it by name; None where it must have none.
 
     Raises:
         ModelError: not ONNX, a graph without tensors, or external data that is missing or lies elsewhere.
     """
     try:
         proto = onnx.load_model_from_string(content)
-        digest = hashlib.sha256(content)
-        external = sorted({_location(tensor) for tensor in proto.graph.initializer if _location(tensor)})
-        if external:
-            if folder is None:
-                raise ModelError(f"{origin}: keeps weights outside itself, in {', '.join(external)}")
-            onnx.load_external_data_for_model(proto, str(folder))
-            for name in external:
-                digest.update((folder / name).read_bytes())
-    except (DecodeError, onnx.checker.ValidationError, OSError, ValueError) as error:
+    except (DecodeError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(
-            f"{origin}: expected an ONNX model, found a file that cannot be read as one ({reason})"
-        ) from error
+        raise ModelError(f"{origin}: expected an ONNX model, found a file that is none ({reason})") from error
+    digest = hashlib.sha256(content)
+    for data in embed_external(proto, origin, beside):
+        digest.update(data)
     if not proto.graph.output:
         raise ModelError(f"{origin}: expected an ONNX model, found a file without a graph")
     weights = {tensor.name for tensor in proto.graph.initializer}
@@ -82,6 +77,19 @@ def load_graph(content: bytes, origin: str, folder: Path | None = None) -> Graph
     if graph.opset < MIN_OPSET:
         raise ModelError(f"{origin}: expected ONNX opset {MIN_OPSET} or later, found {graph.opset}")
     return GraphFile(proto, graph)
+
+
+def read_graph_file(path: Path) -> GraphFile:
+    """Read an ONNX model from a file, its external data from the same folder.
+
+    Raises:
+        ModelError: there is no such file, or as `load_graph`.
+    """
+    try:
+        content = path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: expected an ONNX model, found no file that can be read") from error
+    return load_graph(content, str(path), path.parent)
 
 
 def fuse(file: GraphFile, model: Model, feed: Feed, gives_scores: bool = False) -> bytes:
@@ -241,12 +249,6 @@ def _activation(graph: onnx.GraphProto, name: str) -> str | None:
             return str(node.op_type)
         name = node.input[0]
     return None
-
-
-def _location(tensor: TensorProto) -> str:
-    if tensor.data_location != TensorProto.EXTERNAL:
-        return ""
-    return next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
 
 
 def _tensor(value: onnx.ValueInfoProto, origin: str) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from math import prod
 
 import numpy as np
 
@@ -154,7 +153,7 @@ def gather_elements(call: Call) -> list[Pixels]:
         raise call.error("chooses by indices that are not known")
     if pixels.roles[axis]:
         raise call.error("chooses places of the image")
-    new: tuple[Role, ...] = ("",) * len(indices.shape)
+    new: list[Role] = [""] * len(indices.shape)
     shape = (*pixels.shape[:axis], *indices.shape, *pixels.shape[axis + 1 :])
     roles = (*pixels.roles[:axis], *new, *pixels.roles[axis + 1 :])
     return [replace(pixels, shape=shape, roles=roles, unflat=None)]
@@ -165,7 +164,7 @@ def expand(call: Call) -> list[Pixels]:
     pixels = call.pixels
     wanted = call.integers("shape", 1) or []
     shape = np.broadcast_shapes(pixels.shape, tuple(wanted))
-    new: tuple[Role, ...] = ("",) * (len(shape) - len(pixels.shape))
+    new: list[Role] = [""] * (len(shape) - len(pixels.shape))
     return [replace(pixels, shape=shape, roles=(*new, *pixels.roles), unflat=None)]
 
 

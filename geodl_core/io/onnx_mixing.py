@@ -21,13 +21,15 @@ from geodl_core.io.onnx_trace import (
 )
 
 ELEMENTWISE = frozenset(
-    (
-        "Abs Acos Acosh Add And Asin Asinh Atan Atanh BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Cast "
-        "CastLike Ceil Celu Clip Cos Cosh Div Elu Equal Erf Exp Floor Gelu Greater GreaterOrEqual HardSigmoid "
-        "HardSwish Identity IsInf IsNaN LeakyRelu Less LessOrEqual Log Max Mean Min Mish Mod Mul Neg Not Or PRelu "
-        "Pow Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Sub Sum Swish Tan Tanh "
-        "ThresholdedRelu Where Xor "
-    ).split()
+    name
+    for line in (
+        "Abs Acos Acosh Add And Asin Asinh Atan Atanh BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor",
+        "Cast CastLike Ceil Celu Clip Cos Cosh Div Elu Equal Erf Exp Floor Gelu Greater GreaterOrEqual",
+        "HardSigmoid HardSwish Identity IsInf IsNaN LeakyRelu Less LessOrEqual Log Max Mean Min Mish Mod Mul",
+        "Neg Not Or PRelu Pow Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt",
+        "Sub Sum Swish Tan Tanh ThresholdedRelu Where Xor",
+    )
+    for name in line.split()
 )
 PER_CHANNEL = frozenset({"Dropout", "LRN", "QuantizeLinear", "DequantizeLinear"})
 """Their other inputs are per channel or settings, not broadcast from the last axis."""

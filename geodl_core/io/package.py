@@ -1,20 +1,14 @@
-"""Model packages: from what a user names (a `.emd`, its JSON text, a `.dlpk`) to a definition and its graph."""
+"""Model packages: from what a user names (a `.emd`, its JSON text, a `.dlpk`) to a definition and its graphs."""
 
 import json
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from geodl_core.domain.emd import Emd, parse_emd, require_for_run
+from geodl_core.domain.emd import Emd, EmdReading, read_for_run, require_for_run
 from geodl_core.errors import ModelError
+from geodl_core.io.archive import SEVEN_ZIP_MAGIC, archive_sizes, is_archive, member_beside, read_archive, shown
 from geodl_core.io.onnx_graph import GraphFile, load_graph
-
-SEVEN_ZIP_MAGIC = b"7z\xbc\xaf\x27\x1c"
-MAX_MEMBERS = 10_000
-MAX_MEMBER_BYTES = 2 << 30
-MAX_RATIO = 200
-"""Weights hardly compress and text compresses tenfold; beyond this an archive is made to fill memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,86 +25,94 @@ class ModelPackage:
     """The path it was read from, `<text>` for JSON text."""
     preprocessing: GraphFile | None = None
     """Of `PreprocessingModel`: run before the network."""
+    repairs: tuple[str, ...] = ()
+    """What had to be repaired to read the definition."""
 
 
-def load_package(location: str) -> ModelPackage:
+def load_package(location: str, is_strict: bool = False) -> ModelPackage:
     """Read a model.
 
     Args:
         location: path of a `.emd` or `.dlpk`, or an EMD's JSON text (its relative ModelFile is then looked for in
             the working folder, since there is no other).
+        is_strict: refuse a definition that needs repairs.
 
     Raises:
         ModelError: nothing there, a broken definition, or no ONNX model where it points.
     """
     if location.lstrip().startswith("{"):
-        return _from_text(location)
+        reading = read_for_run(location, "the model given as JSON", is_strict)
+        files = _beside(reading.emd, Path.cwd())
+        return _package(reading, location.encode(), files, Path(_graph_names(reading.emd)["ModelFile"]).stem, "<text>")
     path = Path(location)
     try:
         with path.open("rb") as file:
             head = file.read(len(SEVEN_ZIP_MAGIC))
-    except OSError as error:
+            content = b"" if is_archive(head) else head + file.read()
+    except (OSError, ValueError) as error:
         raise ModelError(f"{location}: expected a .emd or .dlpk file, found none that can be read") from error
-    if head.startswith(SEVEN_ZIP_MAGIC):
-        raise ModelError(f"{location}: a 7-Zip archive, which geodl does not open", hint="pack it again as a zip")
-    return _from_archive(path) if head.startswith(b"PK") else _from_emd(path)
+    if is_archive(head):
+        return _from_archive(path, is_strict)
+    reading = read_for_run(content, str(path), is_strict)
+    return _package(reading, content, _beside(reading.emd, path.parent), path.stem, str(path.absolute()))
 
 
-def _from_text(text: str) -> ModelPackage:
-    emd = parse_emd(text, "the model given as JSON")
-    files = {key: _load_file(key, Path(name), Path.cwd()) for key, name in _graph_names(emd).items()}
-    return _package(emd, text.encode(), files, Path(_graph_names(emd)["ModelFile"]).stem, "<text>")
+def _package(
+    reading: EmdReading, content: bytes, files: Mapping[str, GraphFile], name: str, location: str
+) -> ModelPackage:
+    repairs = tuple(f"line {repair.line}: {repair.message}" for repair in reading.repairs)
+    preprocessing = files.get("PreprocessingModel")
+    return ModelPackage(reading.emd, content, files["ModelFile"], name, location, preprocessing, repairs)
 
 
-def _from_emd(path: Path) -> ModelPackage:
-    content = path.read_bytes()
-    emd = parse_emd(content, str(path))
-    files = {key: _load_file(key, Path(name), path.parent) for key, name in _graph_names(emd).items()}
-    return _package(emd, content, files, path.stem, str(path.absolute()))
+def _beside(emd: Emd, folder: Path) -> dict[str, GraphFile]:
+    """Return the graphs that a definition names, from files."""
+    files = {}
+    for key, name in _graph_names(emd).items():
+        path = Path(name) if Path(name).is_absolute() else folder / name
+        try:
+            content = path.read_bytes()
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{key}: expected an ONNX model at {path}, found none that can be read") from error
+        files[key] = load_graph(content, str(path), path.parent)
+    return files
 
 
-def _package(emd: Emd, content: bytes, files: Mapping[str, GraphFile], name: str, location: str) -> ModelPackage:
-    return ModelPackage(emd, content, files["ModelFile"], name, location, files.get("PreprocessingModel"))
+def _from_archive(path: Path, is_strict: bool) -> ModelPackage:
+    """Read definition and weights out of a package in memory."""
+    sizes = archive_sizes(path)
+    root = _definition(sizes, path)
+    content = read_archive(path, [root])[root]
+    reading = read_for_run(content, f"{path}: {root}", is_strict)
+    members = {key: member_beside(root, name) for key, name in _graph_names(reading.emd).items()}
+    for key, name in members.items():
+        if name not in sizes:
+            raise ModelError(f"{path}: expected {name} (the EMD's {key}) in the package, found {shown(sizes)}")
+    contents = read_archive(path, members.values())
+    files = {
+        key: load_graph(contents[name], f"{path}: {name}", _member_reader(path, name, sizes))
+        for key, name in members.items()
+    }
+    return _package(reading, content, files, path.stem, str(path.absolute()))
 
 
-def _load_file(key: str, name: Path, folder: Path) -> GraphFile:
-    path = name if name.is_absolute() else folder / name
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{key}: expected an ONNX model at {path}, found none that can be read") from error
-    return load_graph(content, str(path), path.parent)
+def _member_reader(path: Path, beside: str, sizes: Mapping[str, int]) -> Callable[[str], bytes]:
+    """Return what reads the external data of a network from the package it lies in, and from nowhere else."""
+
+    def read(name: str) -> bytes:
+        member = member_beside(beside, name)
+        if member not in sizes:
+            raise ModelError(f"{path}: {beside} keeps weights in {name}, which is not in the package")
+        return read_archive(path, [member])[member]
+
+    return read
 
 
-def _from_archive(path: Path) -> ModelPackage:
-    """Read definition and weights out of a package in memory; nothing is unpacked, so no name can lead astray."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            _require_harmless(archive, path)
-            root = _definition(archive, path)
-            content = archive.read(root)
-            emd = parse_emd(content, f"{path}: {root}")
-            members = {key: _member(archive, root, name, path) for key, name in _graph_names(emd).items()}
-            files = {key: load_graph(archive.read(name), f"{path}: {name}") for key, name in members.items()}
-            return _package(emd, content, files, path.stem, str(path.absolute()))
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
-        raise ModelError(f"{path}: expected a .dlpk package (a zip archive), found a damaged one ({error})") from error
-
-
-def _require_harmless(archive: zipfile.ZipFile, path: Path) -> None:
-    members = archive.infolist()
-    if len(members) > MAX_MEMBERS:
-        raise ModelError(f"{path}: expected at most {MAX_MEMBERS} files in a package, found {len(members)}")
-    for member in members:
-        if member.file_size > MAX_MEMBER_BYTES or member.file_size > MAX_RATIO * max(member.compress_size, 1024):
-            raise ModelError(f"{path}: {member.filename} would unpack to {member.file_size} bytes; refused")
-
-
-def _definition(archive: zipfile.ZipFile, path: Path) -> str:
+def _definition(sizes: Mapping[str, int], path: Path) -> str:
     """Return the name of the package's EMD: the one at the root, else the shallowest."""
-    names = [name for name in archive.namelist() if name.lower().endswith(".emd")]
+    names = [name for name in sizes if name.lower().endswith(".emd")]
     if not names:
-        raise ModelError(f"{path}: expected a .emd in the package, found none among {len(archive.namelist())} files")
+        raise ModelError(f"{path}: expected a .emd in the package, found none among {len(sizes)} files")
     depth = min(name.count("/") for name in names)
     shallowest = [name for name in names if name.count("/") == depth]
     if len(shallowest) > 1:
@@ -118,17 +120,8 @@ def _definition(archive: zipfile.ZipFile, path: Path) -> str:
     return shallowest[0]
 
 
-def _member(archive: zipfile.ZipFile, root: str, model_file: str, path: Path) -> str:
-    """Return the archive's name of ModelFile, which is relative to the EMD."""
-    wanted = str(PurePosixPath(root).parent / model_file)
-    if wanted not in archive.namelist():
-        there = ", ".join(archive.namelist()[:10])
-        raise ModelError(f"{path}: expected {wanted} (named by the EMD) in the package, found {there}")
-    return wanted
-
-
 def _graph_names(emd: Emd) -> dict[str, str]:
-    """Return the files that the definition names, by key, with forward slashes; those from Windows have backward ones."""
+    """Return the files that the definition names, by key; backward slashes, as from Windows, become forward ones."""
     if not emd.ModelFile:
         require_for_run(emd)
     named = {"ModelFile": emd.ModelFile or ""}

@@ -5,24 +5,27 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import SEEK_END, BytesIO
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PureWindowsPath
 from typing import IO
 
 from google.protobuf.message import EncodeError
 
 from geodl_core.errors import ModelError
-from geodl_core.io.package import MAX_MEMBER_BYTES, ModelPackage
+from geodl_core.io.archive import MAX_MEMBER_BYTES, archive_sizes, member_beside, read_archive
+from geodl_core.io.onnx_graph import GraphFile
+from geodl_core.io.package import ModelPackage
 from geodl_core.io.store import atomic_file
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The first moment that a zip can name."""
 COPY_BYTES = 1 << 20
-_ODD = {"", ".", ".."}
+Files = Mapping[str, bytes | Path]
+"""Content, or where it lies, by name in the package."""
+_ODD_PARTS = {"", ".", ".."}
+_ODD_LETTERS = set("\\\0")
 
 
-def write_package(
-    target: Path, emd_text: bytes, files: Mapping[str, bytes | Path], emd_name: str | None = None
-) -> None:
+def write_package(target: Path, emd_text: bytes, files: Files, emd_name: str | None = None) -> None:
     """Write a `.dlpk`: the definition at its root, the files beside it.
 
     The same content gives the same bytes: fixed times, sorted names, stored and not compressed, since weights hardly
@@ -39,25 +42,20 @@ def write_package(
             than geodl would open again.
         StoreError: the package cannot be written.
     """
-    root = emd_name or f"{target.stem}.emd"
-    members: dict[str, bytes | Path] = {root: emd_text, **files}
-    if root in files:
-        raise ModelError(f"{target}: {root} is the name of the definition, and of another file of the package")
-    _require_names(members, target)
+    members = _members(target, emd_name or f"{target.stem}.emd", emd_text, files)
     with atomic_file(target) as draft, zipfile.ZipFile(draft, "w") as archive:
         for name in sorted(members):
             _add(archive, name, members[name])
 
 
-def write_folder(target: Path, emd_text: bytes, files: Mapping[str, bytes | Path], emd_name: str) -> None:
+def write_folder(target: Path, emd_text: bytes, files: Files, emd_name: str) -> None:
     """Write the same files into a folder; each is whole or not there.
 
     Raises:
         ModelError: as `write_package`.
         StoreError: the folder cannot be written.
     """
-    members: dict[str, bytes | Path] = {emd_name: emd_text, **files}
-    _require_names(members, target)
+    members = _members(target, emd_name, emd_text, files)
     for name in sorted(members):
         with atomic_file(target / name) as draft, draft.open("wb") as file, _opened(members[name], name) as source:
             for chunk in _chunks(source):
@@ -70,26 +68,18 @@ def network_bytes(package: ModelPackage) -> bytes:
     Raises:
         ModelError: with its external data it is larger than the 2 GB that one ONNX message may have.
     """
-    content = _beside(package, package.emd.ModelFile or "")
-    if hashlib.sha256(content).hexdigest() == package.file.graph.digest:
-        return content
-    try:
-        whole: bytes = package.file.proto.SerializeToString(deterministic=True)
-    except (EncodeError, ValueError) as error:
-        raise ModelError(
-            f"{package.location}: the network is larger than the 2 GB that one ONNX file may have"
-        ) from error
-    return whole
+    return _whole(package, package.emd.ModelFile or "", package.file)
 
 
 def preprocessing_bytes(package: ModelPackage) -> bytes | None:
-    """Return the ONNX file that the definition's `PreprocessingModel` names, None where it names none.
+    """Return the ONNX file that the definition's `PreprocessingModel` names likewise, None where it names none.
 
     Raises:
-        ModelError: it is not there.
+        ModelError: as `network_bytes`.
     """
-    name = getattr(package.emd, "PreprocessingModel", None)
-    return _beside(package, str(name)) if name else None
+    if package.preprocessing is None:
+        return None
+    return _whole(package, package.emd.PreprocessingModel or "", package.preprocessing)
 
 
 def file_name(path: str) -> str:
@@ -97,42 +87,54 @@ def file_name(path: str) -> str:
     return PureWindowsPath(path).name
 
 
-def _beside(package: ModelPackage, name: str) -> bytes:
-    """Return the file of a package that its definition calls by a name."""
-    relative = name.replace("\\", "/")
+def _whole(package: ModelPackage, name: str, file: GraphFile) -> bytes:
+    content = _beside(package, name.replace("\\", "/"))
+    if content is not None and hashlib.sha256(content).hexdigest() == file.graph.digest:
+        return content
     try:
-        if package.location == "<text>":
-            return Path(relative).read_bytes()
-        path = Path(package.location)
-        return _member(path, relative) if zipfile.is_zipfile(path) else (path.parent / relative).read_bytes()
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise ModelError(f"{package.location}: expected {name} beside the definition, found no file there") from error
+        whole: bytes = file.proto.SerializeToString(deterministic=True)
+    except (EncodeError, ValueError) as error:
+        raise ModelError(f"{package.location}: the network is larger than the 2 GB of one ONNX file") from error
+    return whole
 
 
-def _member(path: Path, relative: str) -> bytes:
-    with zipfile.ZipFile(path) as archive:
-        definitions = [name for name in archive.namelist() if name.lower().endswith(".emd")]
-        root = min(definitions, key=lambda name: name.count("/"))
-        member = archive.getinfo(str(PurePosixPath(root).parent / relative))
-        if member.file_size > MAX_MEMBER_BYTES:
-            raise ModelError(f"{path}: {member.filename} would unpack to {member.file_size} bytes; refused")
-        return archive.read(member)
+def _beside(package: ModelPackage, name: str) -> bytes | None:
+    """Return the file of a package that its definition calls by a name, None where it is not there any more."""
+    if package.location == "<text>":
+        return _content(Path(name))
+    path = Path(package.location)
+    if not zipfile.is_zipfile(path):
+        return _content(path.parent / name)
+    root = min((entry for entry in archive_sizes(path) if entry.lower().endswith(".emd")), key=lambda e: e.count("/"))
+    member = member_beside(root, name)
+    return read_archive(path, [member])[member]
 
 
-def _require_names(members: Mapping[str, bytes | Path], target: Path) -> None:
-    """Refuse names that mean another place, on any system, and a second definition beside the first."""
-    for name in members:
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except (OSError, ValueError):
+        return None
+
+
+def _members(target: Path, emd_name: str, emd_text: bytes, files: Files) -> dict[str, bytes | Path]:
+    """Return all files of a package by name.
+
+    Refused are names that mean another place on any system, that mean the same file on some, and a second definition.
+    """
+    names = [emd_name, *files]
+    for name in names:
         windows = PureWindowsPath(name)
-        parts = name.split("/")
-        if windows.is_absolute() or windows.drive or "\\" in name or "\0" in name or not set(parts).isdisjoint(_ODD):
+        if windows.is_absolute() or windows.drive or _ODD_PARTS & set(name.split("/")) or _ODD_LETTERS & set(name):
             raise ModelError(f"{target}: expected names within the package, found {name!r}")
-    folded = [name.casefold() for name in members]
+    folded = [name.casefold() for name in names]
     if len(set(folded)) != len(folded):
         twice = sorted({name for name in folded if folded.count(name) > 1})
-        raise ModelError(f"{target}: names must differ by more than capital letters, found {', '.join(twice)}")
-    definitions = sorted(name for name in members if name.lower().endswith(".emd") and "/" not in name)
+        raise ModelError(f"{target}: names must differ by more than capital letters, found twice: {', '.join(twice)}")
+    definitions = sorted(name for name in names if name.lower().endswith(".emd") and "/" not in name)
     if len(definitions) != 1:
         raise ModelError(f"{target}: expected one .emd at the package's root, found {', '.join(definitions) or 'none'}")
+    return {emd_name: emd_text, **files}
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes | Path) -> None:

@@ -1,0 +1,91 @@
+"""`geodl model edit` and `geodl model pack`."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from geodl_core.errors import InputError, ModelError
+
+if TYPE_CHECKING:  # heavy: paid by a command, not by --help
+    from geodl_core.domain.emd import Emd
+
+
+@click.command("edit", short_help="Change keys of an EMD.")
+@click.argument("emd", type=click.Path(path_type=Path))
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Give a key a value (JSON or text).")
+@click.option("--unset", "removed", multiple=True, metavar="KEY", help="Take a key away.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write there.  [default: the same file]")
+def edit(emd: Path, changes: tuple[str, ...], removed: tuple[str, ...], output: Path | None) -> None:
+    """Change keys of an EMD and write it anew, repaired and in the usual order; unknown keys are kept.
+
+    Without --set and --unset the definition is only repaired.
+
+    \b
+    Examples:
+      geodl model edit net.emd --set Padding=48 --set ModelName=roads
+      geodl model edit net.emd --set 'ExtractBands=["Red","Green","Blue"]' --unset BatchSize
+      geodl model edit from_arcgis.emd -o repaired.emd
+    """
+    from geodl_core.cli.model_init import key_value
+    from geodl_core.domain.emd import read_emd
+    from geodl_core.domain.emd_write import write_emd
+    from geodl_core.io.store import write_bytes
+
+    reading = read_emd(_content(emd), str(emd))
+    document = reading.emd.model_dump(exclude_unset=True)
+    absent = [key for key in removed if key not in document]
+    if absent:
+        raise InputError(f"--unset {absent[0]}: {emd} has no such key, only {', '.join(document)}")
+    document = {key: value for key, value in document.items() if key not in removed}
+    document |= dict(map(key_value, changes))
+    text = write_emd(_checked(document))
+    target = output or emd
+    write_bytes(target, text.encode())
+    for repair in reading.repairs:
+        click.echo(f"repaired  line {repair.line}: {repair.message}")
+    click.echo(f"wrote {target}")
+
+
+@click.command("pack", short_help="Pack a model into a .dlpk.")
+@click.argument("emd", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The package.  [default: EMD with .dlpk]")
+@click.option("--force", is_flag=True, help="Replace a package that exists.")
+def pack(emd: Path, output: Path | None, force: bool) -> None:
+    """Pack an EMD and the files that it names into a .dlpk, which ArcGIS Pro opens too.
+
+    \b
+    Examples:
+      geodl model pack net.emd
+      geodl model pack net.emd -o share/roads.dlpk
+    """
+    from geodl_core.domain.emd_write import write_emd
+    from geodl_core.io.package import load_package
+    from geodl_core.io.package_write import file_name, network_bytes, preprocessing_bytes, write_package
+
+    target = output or emd.with_suffix(".dlpk")
+    if target.exists() and not force:
+        raise InputError(f"{target} exists", hint="--force replaces it")
+    package = load_package(str(emd))
+    files = {"ModelFile": network_bytes(package), "PreprocessingModel": preprocessing_bytes(package)}
+    names = {key: file_name(str(getattr(package.emd, key))) for key, content in files.items() if content}
+    # Inside the package every file lies beside the definition; one that already says so stays verbatim.
+    is_beside = all(getattr(package.emd, key) == name for key, name in names.items())
+    text = package.emd_text if is_beside else write_emd(package.emd.model_copy(update=names)).encode()
+    write_package(target, text, {name: files[key] or b"" for key, name in names.items()}, emd.name)
+    click.echo(f"wrote {target} ({target.stat().st_size / 1e6:.1f} MB)")
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: expected a .emd, found no file that can be read") from error
+
+
+def _checked(document: dict[str, object]) -> "Emd":
+    """Return the document as an EMD, all that is wrong with it said at once."""
+    from geodl_core.domain.emd import read_emd
+
+    return read_emd(json.dumps(document), "the changed definition").emd
