@@ -51,7 +51,7 @@ def load_registered(item: Mapping[str, Any]) -> ModelPackage:
     if files.preprocessing is not None:
         before = load_graph(files.preprocessing, f"{origin}: {PREPROCESSING_ASSET}")
     name = str(properties_of(item).get("geodl:model") or properties_of(item).get("mlm:name") or item.get("id"))
-    return ModelPackage(files.emd, files.emd_text, file, name, origin, before)
+    return ModelPackage(files.emd, files.emd_text, file, name, origin, before, files.warnings)
 
 
 def export_model(item: Mapping[str, Any], target: Path) -> None:

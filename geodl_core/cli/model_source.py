@@ -1,5 +1,6 @@
 """MODEL as a user names it: a file, JSON text, or a model of the registry."""
 
+import json
 import re
 from pathlib import Path
 
@@ -9,7 +10,9 @@ from geodl_core.errors import ModelError
 from geodl_core.io.package import ModelPackage, load_package
 
 REFERENCE = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]*(@[0-9A-Za-z]+)?")
-PACKAGE_SUFFIXES = (".emd", ".dlpk", ".json")
+PACKAGE_SUFFIXES = (".emd", ".dlpk")
+ITEM_SUFFIXES = (".json", ".geojson")
+"""Of STAC Items with the MLM extension."""
 
 
 def open_model(location: str, catalog: str, is_strict: bool = False) -> tuple[ModelPackage, Model]:
@@ -29,7 +32,13 @@ def open_model(location: str, catalog: str, is_strict: bool = False) -> tuple[Mo
 
 def open_package(location: str, catalog: str, is_strict: bool = False) -> ModelPackage:
     """Return the package that a MODEL argument means; see `open_model`."""
-    if not REFERENCE.fullmatch(location) or Path(location).exists() or location.lower().endswith(PACKAGE_SUFFIXES):
+    if _is_item(location):
+        from geodl_core.catalog.model_files import load_registered
+        from geodl_core.io.stac import read_item
+
+        return load_registered(read_item(location))
+    is_file = location.lower().endswith((*PACKAGE_SUFFIXES, *ITEM_SUFFIXES)) or Path(location).exists()
+    if is_file or not REFERENCE.fullmatch(location):
         return load_package(location, is_strict)
     from geodl_core.catalog.model_files import load_registered
     from geodl_core.catalog.models import find_model
@@ -44,3 +53,15 @@ def open_package(location: str, catalog: str, is_strict: bool = False) -> ModelP
             f"{location}: expected a model file, or a model of the catalog {catalog}: {error.message}",
             hint="register it with geodl model add, or give the path of a .emd or .dlpk",
         ) from error
+
+
+def _is_item(location: str) -> bool:
+    """Say whether a file is a STAC Item rather than a definition."""
+    path = Path(location)
+    if not location.lower().endswith(ITEM_SUFFIXES) or not path.is_file():
+        return False
+    try:
+        document = json.loads(path.read_bytes())
+    except (ValueError, OSError, RecursionError):
+        return False
+    return isinstance(document, dict) and document.get("type") == "Feature"

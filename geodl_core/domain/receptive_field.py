@@ -9,6 +9,8 @@ from math import ceil, floor, gcd, lcm
 
 MOST_PHASES = 8192
 """Beyond it a network counts as not shift-equivariant."""
+MOST_TAPS = 1 << 21
+"""Of all phases together; no window of a real network is as large."""
 NOWHERE = 1 << 40
 """Low and minus high of an element that sees no pixel, such as those between the inputs of a sparse upsampling."""
 
@@ -61,13 +63,17 @@ def gather(field: Field, ratio: Fraction, taps: Callable[[int], Iterable[int]]) 
         taps: from an element of the result to those that it reads; assumes taps(i + q) = taps(i) + p.
 
     Raises:
-        ValueError: the result has more than `MOST_PHASES` phases.
+        ValueError: the result has more than `MOST_PHASES` phases, or reads more than `MOST_TAPS` elements.
     """
     turns = len(field.lows) // gcd(ratio.numerator, len(field.lows))
     phases = ratio.denominator * turns
     if phases > MOST_PHASES:
         raise ValueError(f"the network repeats itself only every {phases * field.step * ratio} pixels")
-    read = [list(taps(index)) for index in range(phases)]
+    read: list[list[int]] = []
+    for index in range(phases):
+        read.append(list(taps(index)))
+        if len(read[-1]) * phases > MOST_TAPS:
+            raise ValueError(f"the network looks through a window of {len(read[-1])} elements")
     return Field(
         field.step * ratio,
         tuple(min((field.low(tap) for tap in taken), default=NOWHERE) for taken in read),

@@ -1,5 +1,6 @@
 """Load a model: join its package with what its graph tells of how far an answer reaches."""
 
+from dataclasses import replace
 from math import lcm
 
 from geodl_core.domain.emd import Emd
@@ -31,7 +32,9 @@ def load_model(package: ModelPackage, is_probed: bool | None = None) -> Model:
     """
     reach = reach_of(package, is_probed)
     preprocessing = None if package.preprocessing is None else package.preprocessing.graph
-    return make_model(package.emd, package.file.graph, package.name, reach, preprocessing)
+    model = make_model(package.emd, package.file.graph, package.name, reach, preprocessing)
+    repairs = tuple(f"definition: {repair}" for repair in package.repairs)
+    return replace(model, notes=(*repairs, *model.notes))
 
 
 def reach_of(package: ModelPackage, is_probed: bool | None = None) -> Reach | None:

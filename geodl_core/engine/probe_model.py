@@ -189,7 +189,7 @@ def _refine(network: Network, random: np.random.Generator, scene: Scene, sight: 
     """Change pixels at all phases of the stride, weakly and strongly, before several backgrounds."""
     unit = lcm(64, stride)
     enough = -(-2 * (sight.radius_px + 2 * stride + 16) // unit) * unit
-    side = [known or enough for known in network.sides]
+    side = [known or min(enough, network.spec.most_px) for known in network.sides]
     for number, change in enumerate(CHANGES):
         if not network.can_run(2):
             network.notes[_stopped(network, number * stride, stride)] = None

@@ -12,9 +12,16 @@ from onnx import helper, numpy_helper
 
 from geodl_core.io.onnx_trace import Constant
 
-MOST_ELEMENTS = 4096
+MOST_ELEMENTS = 1024
 """Of a value that is kept; sizes and scales are far smaller, and a grid over the tile must not be laid out."""
-GROWING = frozenset({"Range", "Tile", "EyeLike", "OneHot", "Resize", "Upsample", "Pad", "NonZero"})
+GROWING = frozenset(
+    name
+    for line in (
+        "BlackmanWindow Col2Im EyeLike HammingWindow HannWindow MelWeightMatrix Multinomial NonZero OneHot Pad",
+        "RandomNormal RandomNormalLike RandomUniform RandomUniformLike Range Resize Tile Upsample",
+    )
+    for name in line.split()
+)
 """Their results may be far larger than their inputs."""
 
 

@@ -25,6 +25,8 @@ OPERATORS = {**WINDOWS, **LAYOUTS, **RESHAPES, **MIXING}
 ORIGIN = "graph"
 SIZES = (161280, 645120)
 """Sides that a graph of open size is followed at: multiples of every usual stride, so that halvings come out even."""
+MALFORMED = (ValueError, IndexError, TypeError, KeyError, AttributeError, ArithmeticError)
+"""What a node raises whose attributes or inputs are not those of its operator."""
 DEFAULT_DOMAINS = ("", "ai.onnx")
 
 Values = dict[str, Traced]
@@ -68,7 +70,13 @@ class Walk:
             if inner:
                 self._follow_inner(node, inputs, inner)
                 continue
-            results = self._step(node, inputs)
+            try:
+                results = self._step(node, inputs)
+            except MALFORMED as error:
+                shapes = [value.shape for value in inputs if value is not None]
+                raise ModelError(
+                    f"the node {node.name}, {node.op_type}: does not fit its inputs {shapes} ({error})"
+                ) from error
             self.values.update((name, value) for name, value in zip(node.output, results, strict=False) if name)
 
     def _value(self, node: onnx.NodeProto, name: str) -> Traced:
@@ -93,10 +101,7 @@ class Walk:
         operator = OPERATORS.get(node.op_type) if node.domain in DEFAULT_DOMAINS else None
         if operator is None:
             raise call.error("is not known here, so how far it reaches is not either")
-        try:
-            results = operator(call)
-        except (ValueError, IndexError, TypeError, KeyError, OverflowError) as error:
-            raise call.error(f"does not fit its input {list(pixels[0].shape)} ({error})") from error
+        results = operator(call)
         self.is_global |= any(isinstance(value, Pixels) and value.is_global for value in results)
         return results
 
@@ -140,6 +145,9 @@ def walk_reach(
 
     Returns:
         The reach, or None where the graph holds something that is not known here.
+
+    Raises:
+        ModelError: there is no such input, or it has not four dimensions.
     """
     reasons = [] if reasons is None else reasons
     if proto.functions:

@@ -15,8 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from networks import conv_network
-
 COUNT = 500
 MOST_S = 2.0
 MOST_BYTES = 200 << 20
@@ -28,14 +26,7 @@ EMD = {
     "Classes": [{"Value": value, "Name": name} for value, name in enumerate("abc")],
 }
 WRITING = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod"}
-FORBIDDEN = WRITING | {
-    "pickle.find_class",
-    "os.exec",
-    "os.system",
-    "subprocess.Popen",
-    "os.posix_spawn",
-    "socket.connect",
-}
+RUNNING = {"pickle.find_class", "os.exec", "os.system", "subprocess.Popen", "os.posix_spawn", "socket.connect"}
 
 METHODS = (zipfile.ZIP_DEFLATED, zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 Members = list[tuple[Any, bytes]]
@@ -227,6 +218,8 @@ def most_memory() -> int:
 
 def test_spoilt_packages(tmp_path: Path) -> None:
     """Whatever is in a package: a GeodlError at worst, below 2 s and 200 MB, nothing written, unpickled or run."""
+    from networks import conv_network  # noqa: PLC0415  # not in the other process: onnxruntime writes a file itself
+
     folder = tmp_path / "deep" / "er"
     folder.mkdir(parents=True)
     network = conv_network(folder / "net.onnx").read_bytes()

@@ -22,6 +22,7 @@ JOB = Job(
     pad="reflect",
     core_px=(192, 192),
     halo_px=32,
+    blend_px=0,
     threshold=0.5,
     compress="deflate",
 )
@@ -44,6 +45,7 @@ CHANGES = [
     {"pad": "edge"},
     {"core_px": (192, 128)},
     {"halo_px": 64},
+    {"blend_px": 16},
     {"threshold": 0.25},
     {"compress": "lzw"},
 ]

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from geodl_core.domain.emd import Emd, parse_emd
 from geodl_core.domain.graph import Graph, Tensor
-from geodl_core.domain.model import BACKGROUND, Model, make_model, slug
+from geodl_core.domain.model import Model, make_model, slug
+from geodl_core.domain.model_classes import BACKGROUND
 from geodl_core.errors import ModelError
 
 Shape = tuple[int | None, ...]
@@ -19,6 +20,7 @@ CLASSES = [{"Value": value, "Name": name} for value, name in enumerate(("water",
 
 def graph_of(source: Shape, result: Shape, kind: str = "float32", **fields: object) -> Graph:
     values = {"inputs": (Tensor("x", "float32", source),), "outputs": (Tensor("y", kind, result),), **fields}
+    values.setdefault("activations", ("Sigmoid",) * len(values["outputs"]))  # type: ignore[arg-type]
     return Graph(opset=17, digest="ab" * 32, **values)  # type: ignore[arg-type]
 
 
@@ -42,7 +44,7 @@ def test_scores_channels_first() -> None:
     model = model_of()
     assert (model.layout, model.output, model.bands) == ("NCHW", "scores", (0, 1))
     assert (model.chip_px, model.is_size_fixed, model.batch) == ((64, 64), False, None)
-    assert (model.halo_px, model.halo_origin, model.is_cropping) == (8, "Padding", False)
+    assert (model.halo.px, model.halo.origin, model.halo.is_cropping) == (8, "Padding", False)
     assert model.indices_to_ids == (0, 1, 2)
     assert model.threshold == 0.5
     assert (model.name, model.notes) == ("my-model", ())
@@ -144,8 +146,8 @@ def test_bands_from_the_graph() -> None:
 def test_model_padding() -> None:
     """`ModelPadding` that fits the lost border is a halo that the network cuts off itself."""
     model = model_of((1, 2, 64, 64), (1, 3, 48, 48), ModelPadding=8)
-    assert (model.halo_px, model.halo_origin, model.is_cropping) == (8, "ModelPadding", True)
-    assert model_of(ModelPadding=8).is_cropping
+    assert (model.halo.px, model.halo.origin, model.halo.is_cropping) == (8, "ModelPadding", True)
+    assert model_of(ModelPadding=8).halo.is_cropping
 
 
 @pytest.mark.parametrize(
@@ -154,20 +156,22 @@ def test_model_padding() -> None:
         ((1, 3, 48, 48), 4, r"ModelPadding is 4, so 8 .* it is \[16, 16\]"),
         ((1, 3, 64, 64), 8, r"it is \[0, 0\]"),
         ((1, 3, 48, 56), 8, r"it is \[16, 8\]"),
-        ((1, 3, 48, 48), None, "is not as large as the input"),
-        ((1, 3, 32, 32), 0, "is not as large as the input"),
+        ((1, 3, 48, 56), None, "does not fit the input"),
+        ((1, 3, 49, 49), 0, "does not fit the input"),
+        ((1, 3, 32, 16), None, "does not fit the input"),
+        ((1, 3, 128, 128), None, "does not fit the input"),
     ],
 )
 def test_padding_that_does_not_fit(result: Shape, padding: int | None, said: str) -> None:
-    """A border that is lost without `ModelPadding`, or another than it says, is a ModelError."""
+    """A loss that differs between rows and columns or between two sides, or from `ModelPadding`, is a ModelError."""
     with pytest.raises(ModelError, match=said):
         model_of((1, 2, 64, 64), result, ModelPadding=padding)
 
 
 def test_halo_where_nothing_is_said() -> None:
     """Without padding the halo is a quarter of the chip, in steps of the usual stride."""
-    assert model_of(Padding=None, ImageHeight=400, ImageWidth=300).halo_px == 64
-    assert model_of(Padding=0).halo_px == 0
+    assert model_of(Padding=None, ImageHeight=400, ImageWidth=300).halo.px == 64
+    assert model_of(Padding=0).halo.px == 0
 
 
 def test_sizes() -> None:

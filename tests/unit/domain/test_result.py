@@ -38,7 +38,11 @@ EMD = {
     "Classes": [{"Value": 1, "Name": "tree"}, {"Value": 2, "Name": "Wasser & Eis"}],
 }
 GRAPH = Graph(
-    (Tensor("x", "float32", (None, 1, None, None)),), (Tensor("y", "float32", (None, 2, None, None)),), 17, "ab"
+    inputs=(Tensor("x", "float32", (None, 1, None, None)),),
+    outputs=(Tensor("y", "float32", (None, 2, None, None)),),
+    activations=(None,),
+    opset=17,
+    digest="ab",
 )
 FILES = {name: StoredFile(f"./{name}", 3, "1220ab") for name in (COG_NAME, TABLE_NAME, PREVIEW_NAME, EMD_NAME)}
 

@@ -1,6 +1,7 @@
 """ONNX graphs: fused with the arithmetic around them they answer as numpy does."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from geodl_core.domain.emd import parse_emd
 from geodl_core.domain.model import Model, make_model
 from geodl_core.domain.radiometry import Radiometry
 from geodl_core.errors import ModelError
-from geodl_core.io.onnx_graph import CLASSES, PIXELS, GraphFile, fuse, load_graph
+from geodl_core.io.onnx_graph import ANSWER, PIXELS, Feed, GraphFile, fuse, load_graph
 
 WEIGHTS = np.array([[1, -1], [-1, 1], [0.5, 0.4]], np.float32)
 """Three classes from two bands."""
@@ -65,7 +66,7 @@ def model_of(file: GraphFile, output: str, **fields: object) -> Model:
 
 def run(content: bytes, pixels: np.ndarray) -> np.ndarray:
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    (classes,) = session.run([CLASSES], {PIXELS: pixels})
+    (classes,) = session.run([ANSWER], {PIXELS: pixels})
     return classes.squeeze(1) if classes.ndim == 4 else classes
 
 
@@ -75,7 +76,7 @@ def expected_of(pixels: np.ndarray, radiometry: Radiometry, output: str, thresho
         1, 2, 1, 1
     )
     scores = np.einsum("kc,nchw->nkhw", WEIGHTS[: KINDS[output]], values)
-    return scores[:, 0] > threshold if output == "mask" else scores.argmax(1)
+    return 1 / (1 + np.exp(-scores[:, 0])) > threshold if output == "mask" else scores.argmax(1)
 
 
 def pixels_of(dtype: str, size: int = 12) -> np.ndarray:
@@ -95,7 +96,7 @@ def test_fused_graphs_against_numpy(dtype: str, output: str, layout: str, opset:
     assert (model.layout, model.output) == (layout, output)
     pixels = pixels_of(dtype)
     for radiometry in (RADIOMETRY, PLAIN):
-        classes = run(fuse(file, model, radiometry, dtype), pixels)
+        classes = run(fuse(file, model, Feed(radiometry, dtype)), pixels)
         assert classes.dtype == (np.int32 if output == "class map" else np.uint8)
         np.testing.assert_array_equal(classes, expected_of(pixels, radiometry, output))
 
@@ -107,19 +108,151 @@ def test_graphs_of_a_fixed_size(layout: str) -> None:
     model = model_of(file, "scores")
     assert (model.is_size_fixed, model.chip_px) == (True, (16, 16))
     pixels = pixels_of("uint8", 16)
-    classes = run(fuse(file, model, RADIOMETRY, "uint8"), pixels)
+    classes = run(fuse(file, model, Feed(RADIOMETRY, "uint8")), pixels)
     np.testing.assert_array_equal(classes, expected_of(pixels, RADIOMETRY, "scores"))
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.25, 1.0])
 def test_thresholds(threshold: float) -> None:
-    """A mask's class is 1 above the threshold, not at it."""
+    """The class of a mask that holds probabilities is 1 above the threshold, not at it."""
     file = load_graph(build("mask"), "x.onnx")
-    model = model_of(file, "mask", Threshold=threshold)
+    model = replace(model_of(file, "mask", Threshold=threshold), is_activated=True)
     pixels = np.zeros((1, 2, 1, 3), np.float32)
     pixels[0, 0, 0] = np.nextafter(np.float32(threshold), np.float32([-9, threshold, 9]))
-    classes = run(fuse(file, model, PLAIN, "float32"), pixels)
+    classes = run(fuse(file, model, Feed(PLAIN, "float32")), pixels)
     assert classes.ravel().tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize("threshold", [0.1, 0.5, 0.9])
+def test_masks_of_logits(threshold: float) -> None:
+    """A mask without an activation is one of logits: a sigmoid comes before the threshold, and the run report says so."""
+    file = load_graph(build("mask"), "x.onnx")
+    model = model_of(file, "mask", Threshold=threshold)
+    assert not model.is_activated
+    assert any("logits" in note for note in model.notes)
+    pixels = np.zeros((1, 2, 1, 3), np.float32)
+    pixels[0, 0, 0] = np.log(threshold / (1 - threshold)) + np.float32([-0.01, 0, 0.01])
+    classes = run(fuse(file, model, Feed(PLAIN, "float32")), pixels).ravel()
+    assert (classes[0], classes[2]) == (0, 1)
+    if threshold == 0.5:
+        assert classes[1] == 0
+
+
+def activated(operator: str | None, tail: tuple[str, ...] = ()) -> bytes:
+    """The mask or score network with an activation, and operators after it."""
+    proto = onnx.load_model_from_string(build("mask" if operator == "Sigmoid" else "scores"))
+    current = "y"
+    for number, name in enumerate(filter(None, (operator, *tail))):
+        attributes = {"axis": 1} if name == "Softmax" else {"to": TensorProto.FLOAT} if name == "Cast" else {}
+        proto.graph.node.append(helper.make_node(name, [current], [f"t{number}"], **attributes))
+        current = f"t{number}"
+    proto.graph.output[0].name = current
+    content: bytes = proto.SerializeToString()
+    return content
+
+
+@pytest.mark.parametrize("tail", [(), ("Identity",), ("Cast", "Identity"), ("Neg",)])
+@pytest.mark.parametrize("operator", ["Sigmoid", "Softmax", None])
+def test_activations_are_recognised(operator: str | None, tail: tuple[str, ...]) -> None:
+    """An activation is seen at the end of the graph and behind what only reshapes, not behind arithmetic."""
+    graph = load_graph(activated(operator, tail), "x.onnx").graph
+    assert graph.activations == (None if "Neg" in tail else operator,)
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_scores_to_be_blended(layout: str) -> None:
+    """With `gives_scores` a pixel's scores come out as (N, C, h, w), made to sum to 1, whatever the layout."""
+    file = load_graph(build("scores", layout), "x.onnx")
+    pixels = pixels_of("uint8")
+    scores = run(fuse(file, model_of(file, "scores"), Feed(RADIOMETRY, "uint8"), gives_scores=True), pixels)
+    assert (scores.dtype, scores.shape) == (np.float32, (2, 3, 12, 16))
+    np.testing.assert_allclose(scores.sum(1), 1, rtol=1e-5)
+    np.testing.assert_array_equal(scores.argmax(1), expected_of(pixels, RADIOMETRY, "scores"))
+
+
+def test_probabilities_are_not_activated_twice() -> None:
+    """Scores that are probabilities in the graph come out as they are."""
+    file = load_graph(activated("Softmax"), "x.onnx")
+    model = model_of(file, "scores")
+    assert model.is_activated
+    pixels = pixels_of("uint8")
+    scores = run(fuse(file, model, Feed(RADIOMETRY, "uint8"), gives_scores=True), pixels)
+    logits = load_graph(build("scores"), "x.onnx")
+    by_geodl = run(fuse(logits, model_of(logits, "scores"), Feed(RADIOMETRY, "uint8"), gives_scores=True), pixels)
+    np.testing.assert_allclose(scores, by_geodl, atol=1e-6)
+
+
+def coarse(output: str, factor: int) -> tuple[GraphFile, Model]:
+    """The network with its image of 16 pixels averaged over cells of `factor` before it."""
+    proto = onnx.load_model_from_string(build(output, size=16))
+    side = {"kernel_shape": [factor] * 2, "strides": [factor] * 2}
+    proto.graph.node.insert(0, helper.make_node("AveragePool", ["x"], ["small"], **side))
+    proto.graph.node[1].input[0] = "small"
+    for size in proto.graph.output[0].type.tensor_type.shape.dim[-2:]:
+        size.dim_value = 16 // factor
+    file = load_graph(proto.SerializeToString(), "x.onnx")
+    return file, model_of(file, output)
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+@pytest.mark.parametrize("output", list(KINDS))
+def test_coarse_results(output: str, factor: int) -> None:
+    """A coarser result is brought to the input's pixels: scores between centres, class maps by the nearest."""
+    file, model = coarse(output, factor)
+    assert model.halo.coarsening == factor
+    columns = np.where(np.arange(16) < 8, 0, 200).astype(np.uint8)
+    pixels = np.stack([np.tile(columns, (16, 1)), np.full((16, 16), 100, np.uint8)])[None]
+    classes = run(fuse(file, model, Feed(PLAIN, "uint8")), pixels)
+    assert classes.shape == (1, 16, 16)
+    expected = expected_of(pixels, PLAIN, output)
+    np.testing.assert_array_equal(classes[..., :7], expected[..., :7])
+    np.testing.assert_array_equal(classes[..., 9:], expected[..., 9:])
+    if output == "class map":
+        np.testing.assert_array_equal(classes, expected)
+
+
+def preprocessing(opset: int = 17, with_weights_as_inputs: bool = False) -> GraphFile:
+    """x ↦ x · x, times a weight of 0.01; its names are those of the network's."""
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 2, None, None])]
+    if with_weights_as_inputs:
+        inputs.append(helper.make_tensor_value_info("w", TensorProto.FLOAT, [1]))
+    graph = helper.make_graph(
+        [helper.make_node("Mul", ["x", "x"], ["squared"]), helper.make_node("Mul", ["squared", "w"], ["y"])],
+        "g",
+        inputs,
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 2, None, None])],
+        [numpy_helper.from_array(np.float32([0.01]), "w")],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    return load_graph(proto.SerializeToString(), "before.onnx")
+
+
+@pytest.mark.parametrize("opset", [9, 13, 17])
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT, TensorProto.FLOAT16])
+def test_preprocessing_graphs(opset: int, layout: str, kind: int) -> None:
+    """A preprocessing graph runs after scale and offset and before the network, whatever its opset and names."""
+    file = load_graph(build("scores", layout, kind=kind), "x.onnx")
+    before = preprocessing(opset, with_weights_as_inputs=opset == 9)
+    pixels = pixels_of("uint8") // 4
+    kept = before.proto.SerializeToString()
+    classes = run(fuse(file, model_of(file, "scores"), Feed(RADIOMETRY, "uint8", before)), pixels)
+    values = pixels * np.float32(RADIOMETRY.scale).reshape(1, 2, 1, 1)
+    values = (values + np.float32(RADIOMETRY.offset).reshape(1, 2, 1, 1)) ** 2 * np.float32(0.01)
+    scores = np.sort(np.einsum("kc,nchw->nkhw", WEIGHTS, values), axis=1)
+    is_clear = scores[:, 2] - scores[:, 1] > (1e-5 if kind == TensorProto.FLOAT else 1e-3)
+    assert is_clear.mean() > 0.5
+    np.testing.assert_array_equal(classes[is_clear], np.einsum("kc,nchw->nkhw", WEIGHTS, values).argmax(1)[is_clear])
+    assert before.proto.SerializeToString() == kept
+
+
+def test_preprocessing_graphs_of_another_kind() -> None:
+    """A preprocessing graph with two outputs is a ModelError."""
+    file = load_graph(build("scores"), "x.onnx")
+    before = preprocessing()
+    two = replace(before, graph=replace(before.graph, outputs=before.graph.outputs * 2))
+    with pytest.raises(ModelError, match="expected one input and one output"):
+        fuse(file, model_of(file, "scores"), Feed(PLAIN, "uint8", two))
 
 
 def test_networks_of_half_precision() -> None:
@@ -128,7 +261,7 @@ def test_networks_of_half_precision() -> None:
     model = model_of(file, "scores")
     assert model.source.dtype == "float16"
     pixels = np.array([[[[30, 1, 200]], [[1, 30, 200]]]], np.uint8)
-    np.testing.assert_array_equal(run(fuse(file, model, PLAIN, "uint8"), pixels), [[[0, 1, 2]]])
+    np.testing.assert_array_equal(run(fuse(file, model, Feed(PLAIN, "uint8")), pixels), [[[0, 1, 2]]])
 
 
 def test_the_original_stays() -> None:
@@ -137,8 +270,8 @@ def test_the_original_stays() -> None:
     file = load_graph(content, "x.onnx")
     before = file.proto.SerializeToString()
     model = model_of(file, "scores")
-    first = fuse(file, model, RADIOMETRY, "uint8")
-    assert fuse(file, model, RADIOMETRY, "uint8") == first
+    first = fuse(file, model, Feed(RADIOMETRY, "uint8"))
+    assert fuse(file, model, Feed(RADIOMETRY, "uint8")) == first
     assert file.proto.SerializeToString() == before
 
 
@@ -222,7 +355,7 @@ def test_weights_beside_the_graph(tmp_path: Path) -> None:
     content = external(tmp_path, "w.bin")
     file = load_graph(content, "x.onnx", tmp_path)
     pixels = pixels_of("uint8")
-    classes = run(fuse(file, model_of(file, "scores"), RADIOMETRY, "uint8"), pixels)
+    classes = run(fuse(file, model_of(file, "scores"), Feed(RADIOMETRY, "uint8")), pixels)
     np.testing.assert_array_equal(classes, expected_of(pixels, RADIOMETRY, "scores"))
     raw = bytearray((tmp_path / "w.bin").read_bytes())
     raw[0] ^= 1

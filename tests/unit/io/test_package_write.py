@@ -7,7 +7,7 @@ from pathlib import Path
 
 import onnx
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import numpy_helper
 
@@ -42,6 +42,7 @@ def test_the_same_files_give_the_same_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "one.dlpk").read_bytes() == (tmp_path / "sub" / "two.dlpk").read_bytes()
 
 
+@settings(max_examples=25, deadline=None)
 @given(st.dictionaries(st.from_regex(r"[a-z]{1,3}(/[a-z]{1,3})?\.[a-z]", fullmatch=True), st.binary(max_size=99)))
 def test_every_file_comes_back(tmp_path_factory: pytest.TempPathFactory, files: dict[str, bytes]) -> None:
     """Names and contents come back as they were given."""

@@ -1,11 +1,13 @@
-"""Put Dynamic World's normalisation into its ONNX model, and write the EMD that describes the result.
+"""Write the EMD of Dynamic World, and the ONNX graph of its normalisation, beside its network.
 
-No key of an EMD can say "logarithm, then a sigmoid between percentiles", so it becomes part of the graph.
+No key of an EMD can say "logarithm, then a sigmoid between percentiles", so it is a graph that `PreprocessingModel`
+names; the network itself stays as it is.
 
-Usage: fold_dynamicworld.py FOLDER OUT    FOLDER holds dynamicworld_forward_nchw.onnx and preprocessing.json
+Usage: dynamicworld_emd.py FOLDER OUT    FOLDER holds dynamicworld_forward_nchw.onnx and preprocessing.json
 """
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -13,10 +15,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+OPSET = 13
 BANDS_OF_L1C = [1, 2, 3, 4, 5, 6, 7, 11, 12]
 """B2, B3, B4, B5, B6, B7, B8, B11, B12 among the 13 bands of a Level-1C stack."""
-PADDING = 32
-"""Measured for this network: from 24 pixels on a tiled run equals a whole one; 32 keeps tiles at an even origin."""
 TILE = 256
 COLORS = {
     "water": [65, 155, 223],
@@ -32,15 +33,13 @@ COLORS = {
 """The palette under which Dynamic World is published."""
 
 
-def fold(network: onnx.ModelProto, percentiles: np.ndarray) -> onnx.ModelProto:
-    """Return the network with x = sigmoid(5 (log(0.005 x + 1) - low) / width - 1) before it.
+def normalisation(percentiles: np.ndarray) -> onnx.ModelProto:
+    """Return the graph x → sigmoid(5 (log(0.005 x + 1) - low) / width - 1).
 
     Args:
-        network: NCHW, its one input normalised.
-        percentiles: (9, 2) low and width of each band.
+        percentiles: (C, 2) low and width of each band.
     """
-    graph = network.graph
-    (source,) = graph.input
+    channels = len(percentiles)
     constants = {
         "gain": np.float32(0.005),
         "one": np.float32(1),
@@ -58,38 +57,39 @@ def fold(network: onnx.ModelProto, percentiles: np.ndarray) -> onnx.ModelProto:
         ("Sub", "one"),
         ("Sigmoid", None),
     ]
-    nodes = []
-    current = "digital_numbers"
-    for number, (operator, constant) in enumerate(steps):
-        following = source.name if number == len(steps) - 1 else f"normalised_{number}"
-        inputs = [current] + ([f"normalise_{constant}"] if constant else [])
-        nodes.append(helper.make_node(operator, inputs, [following]))
-        current = following
-    arrays = [numpy_helper.from_array(np.asarray(array), f"normalise_{name}") for name, array in constants.items()]
-    opened = helper.make_tensor_value_info("digital_numbers", TensorProto.FLOAT, ["n", len(percentiles), "h", "w"])
-    folded = helper.make_graph(
-        [*nodes, *graph.node], graph.name, [opened], list(graph.output), [*graph.initializer, *arrays]
+    names = ["digital_numbers", *(f"step_{number}" for number in range(1, len(steps))), "normalised"]
+    nodes = [
+        helper.make_node(operator, [before] + ([constant] if constant else []), [after])
+        for (operator, constant), before, after in zip(steps, names[:-1], names[1:], strict=True)
+    ]
+    raster = ["n", channels, "h", "w"]
+    graph = helper.make_graph(
+        nodes,
+        "normalisation",
+        [helper.make_tensor_value_info(names[0], TensorProto.FLOAT, raster)],
+        [helper.make_tensor_value_info(names[-1], TensorProto.FLOAT, raster)],
+        [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()],
     )
-    model = helper.make_model(folded, opset_imports=network.opset_import, ir_version=network.ir_version)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
     onnx.checker.check_model(model)
     return model
 
 
 def main(folder: Path, out: Path) -> None:
     facts = json.loads((folder / "preprocessing.json").read_text())
-    network = onnx.load(folder / "dynamicworld_forward_nchw.onnx")
     out.mkdir(parents=True, exist_ok=True)
-    onnx.save(fold(network, np.array(facts["norm_percentiles"])), out / "dynamicworld.onnx")
+    shutil.copyfile(folder / "dynamicworld_forward_nchw.onnx", out / "dynamicworld.onnx")
+    onnx.save(normalisation(np.array(facts["norm_percentiles"])), out / "normalisation.onnx")
     emd = {
         "Framework": "Onnx",
         "ModelType": "ImageClassification",
         "ModelName": "dynamicworld",
         "ModelFile": "dynamicworld.onnx",
+        "PreprocessingModel": "normalisation.onnx",
         "Description": "Dynamic World land cover (Google, Apache-2.0) for Sentinel-2 Level-1C, values in 1/10000.",
         "ImageHeight": TILE,
         "ImageWidth": TILE,
         "ExtractBands": BANDS_OF_L1C,
-        "Padding": PADDING,
         "SupportsVariableTileSize": True,
         "Classes": [
             {"Value": value, "Name": name.replace("_", " ").capitalize(), "Color": COLORS[name]}
