@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from geodl_core.domain.href import hide_secrets
 from geodl_core.errors import InputError
 from geodl_core.settings import Settings
 
@@ -174,9 +175,7 @@ def _folder(catalog: str, store: Path | None) -> Path:
     if store is not None:
         return store
     if catalog.lower().startswith(("http://", "https://")):
-        raise InputError(
-            f"--store: expected the folder of models, since {catalog} is no file that they could lie beside"
-        )
+        raise InputError(f"--store: expected a folder for models, as {hide_secrets(catalog)} is no file to lie beside")
     return Path(catalog.removeprefix("file://")).parent / STORE_NAME
 
 

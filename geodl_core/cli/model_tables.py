@@ -47,7 +47,7 @@ def print_card(item: dict[str, Any], results: int) -> None:
     newer = next((link.get("title") for link in item["links"] if link.get("rel") == "latest-version"), None)
     rows = [
         ("model", reference(item) + (f"  (latest: {newer})" if newer else "  (latest)")),
-        ("name", str(properties.get("mlm:name"))),
+        ("name", str(properties.get("title") or properties.get("mlm:name"))),
         ("its version", definition_version(item)),
         ("description", properties.get("description")),
         ("task", ", ".join(properties.get("mlm:tasks", ()))),

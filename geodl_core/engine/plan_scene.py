@@ -9,11 +9,12 @@ import numpy as np
 
 from geodl_core.domain.grid import Grid, cell_size, integer_ratio, is_same_space, outline_wgs84
 from geodl_core.domain.item import Band, Scene, choose_bands, read_scene
-from geodl_core.domain.job import Arguments, InputIdentity, Job, Pad, job_id
+from geodl_core.domain.job import Arguments, InputIdentity, Job, job_id
 from geodl_core.domain.model import Model
 from geodl_core.domain.plan import BandSource, Plan, live_cells, pack_live, tile_shape
 from geodl_core.domain.radiometry import Radiometry, choose_radiometry
-from geodl_core.errors import ItemError, PlanError
+from geodl_core.domain.tiling import Tiling, choose_tiling
+from geodl_core.errors import ItemError
 from geodl_core.io.cog import RasterFacts, prescan_validity, raster_facts
 
 CHIP_DTYPES = ("uint8", "uint16", "int16")
@@ -58,12 +59,9 @@ def plan_scene(item: Mapping[str, Any], model: Model, arguments: Arguments) -> S
     outline_wgs84(grid)
     typed = [(band, facts[band.asset].dtypes[band.index]) for band in bands]
     radiometry = choose_radiometry(scene, typed, model.scaling, arguments.radiometry, arguments.source_range)
-    sources = tuple(_source(band, facts[band.asset], grid) for band in bands)
-    core, halo = choose_tile(model, arguments)
-    pad = choose_pad(model, arguments)
+    tiling = choose_tiling(model, arguments)
     if arguments.threshold is not None:
         model = replace(model, threshold=arguments.threshold)
-    blend = choose_blend(model, core, halo)
     job = Job(
         collection=scene.collection,
         item_id=scene.id,
@@ -71,84 +69,31 @@ def plan_scene(item: Mapping[str, Any], model: Model, arguments: Arguments) -> S
         model_digest=model.digest,
         grid=grid,
         radiometry=radiometry,
-        pad=pad,
-        core_px=core,
-        halo_px=halo,
-        blend_px=blend,
+        pad=tiling.pad,
+        core_px=tiling.core_px,
+        halo_px=tiling.halo_px,
+        blend_px=tiling.blend_px,
         threshold=model.threshold,
         compress=arguments.compress,
     )
-    plan = Plan(
-        job_id=job_id(job),
-        grid=grid,
-        core_px=core,
-        halo_px=halo,
-        step_px=step_of(model),
-        blend_px=blend,
-        pad=pad,
-        sources=sources,
-        chip_dtype=_chip_dtype(sources),
-        live=_live(sources, grid, core),
-    )
+    sources = tuple(_source(band, facts[band.asset], grid) for band in bands)
+    plan = _plan(job_id(job), grid, tiling, sources)
     return ScenePlan(job, plan, model, bands, radiometry, (*model.notes, *notes))
 
 
-def choose_tile(model: Model, arguments: Arguments) -> tuple[tuple[int, int], int]:
-    """Return core (height, width) and halo.
-
-    Where the network takes any size, halo and core become multiples of its total stride, so that every read
-    window starts at the same phase as the whole scene would: else networks that halve the image answer differently.
-    A tile too small for that is enlarged.
-
-    Raises:
-        PlanError: no core is left of a fixed size, or the size is not to be chosen.
-    """
-    if arguments.tile_size_px is not None and model.is_size_fixed and model.chip_px != (arguments.tile_size_px,) * 2:
-        raise PlanError(f"tile_size: the network takes only {model.chip_px[0]} × {model.chip_px[1]} pixels")
-    if arguments.padding_px is not None and model.halo.is_cropping:
-        raise PlanError(f"padding: the network itself leaves off {model.halo.px} pixels; leave it out")
-    read = model.chip_px if arguments.tile_size_px is None else (arguments.tile_size_px,) * 2
-    halo = model.halo.px if arguments.padding_px is None else arguments.padding_px
-    step = step_of(model)
-    halo = -(-halo // step) * step
-    height, width = ((side - 2 * halo) // step * step for side in read)
-    if model.is_size_fixed and min(height, width) < 1:
-        raise PlanError(
-            f"a halo of {halo} pixels leaves no core of a tile of {read[0]} × {read[1]}",
-            hint="choose a smaller padding",
-        )
-    return (max(height, step), max(width, step)), halo
-
-
-def step_of(model: Model) -> int:
-    """Return what halo, core and read windows are multiples of; 1 where a fixed size leaves no choice."""
-    stride = model.halo.stride_px
-    is_free = not model.is_size_fixed or (
-        not model.halo.is_cropping and all(side % stride == 0 for side in model.chip_px)
+def _plan(job: str, grid: Grid, tiling: Tiling, sources: tuple[BandSource, ...]) -> Plan:
+    return Plan(
+        job_id=job,
+        grid=grid,
+        core_px=tiling.core_px,
+        halo_px=tiling.halo_px,
+        step_px=tiling.step_px,
+        blend_px=tiling.blend_px,
+        pad=tiling.pad,
+        sources=sources,
+        chip_dtype=_chip_dtype(sources),
+        live=_live(sources, grid, tiling.core_px),
     )
-    return stride if is_free else 1
-
-
-def choose_blend(model: Model, core: tuple[int, int], halo: int) -> int:
-    """Return over how many pixels on either side of a core's border scores are blended.
-
-    Only where an answer depends on the whole tile, so that no halo makes tiles agree; and not where the network
-    crops its border, since its tiles then do not overlap.
-    """
-    is_blended = model.halo.is_global and not model.halo.is_cropping and model.output != "class map"
-    return min(halo, min(core) // 2) if is_blended else 0
-
-
-def choose_pad(model: Model, arguments: Arguments) -> Pad:
-    """Return what the network sees beyond the scene.
-
-    Raises:
-        PlanError: the network cannot go without pixels there.
-    """
-    takes_any_shape = not model.is_size_fixed and not model.halo.is_cropping and (model.batch or 1) == 1
-    if arguments.pad == "network" and not takes_any_shape:
-        raise PlanError("pad network: needs a network that takes any size, loses no border and runs tiles one by one")
-    return arguments.pad or ("network" if takes_any_shape else "reflect")
 
 
 def _zero_based(scene: Scene, model: Model, arguments: Arguments) -> tuple[tuple[int | str, ...], tuple[str, ...]]:
