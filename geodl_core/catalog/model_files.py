@@ -16,6 +16,7 @@ from geodl_core.errors import ModelError
 from geodl_core.io.onnx_graph import load_graph
 from geodl_core.io.package import ModelPackage
 from geodl_core.io.package_write import file_name, write_folder, write_package
+from geodl_core.io.stac import item_href
 
 EMD_ASSET = "emd"
 PREPROCESSING_ASSET = "preprocessing"
@@ -51,7 +52,7 @@ def load_registered(item: Mapping[str, Any]) -> ModelPackage:
     if files.preprocessing is not None:
         before = load_graph(files.preprocessing, f"{origin}: {PREPROCESSING_ASSET}")
     name = str(properties_of(item).get("geodl:model") or properties_of(item).get("mlm:name") or item.get("id"))
-    return ModelPackage(files.emd, files.emd_text, file, name, origin, before, files.warnings)
+    return ModelPackage(files.emd, files.emd_text, file, name, origin, before, item_href(dict(item)), files.warnings)
 
 
 def export_model(item: Mapping[str, Any], target: Path) -> None:
@@ -96,7 +97,10 @@ def emd_bytes(keys: Mapping[str, Any]) -> bytes:
 
 def local_path(href: str) -> Path | None:
     """Return the path that an href means, None where it leads to another machine."""
-    parts = urlsplit(href)
+    try:
+        parts = urlsplit(href)
+    except ValueError:  # brackets that hold no address
+        return Path(href)
     if parts.scheme == "file":
         return Path(unquote(parts.path))
     # A scheme of one letter is a drive.

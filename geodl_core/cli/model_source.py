@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from geodl_core.domain.model import Model
@@ -9,7 +10,7 @@ from geodl_core.engine.load_model import load_model
 from geodl_core.errors import ModelError
 from geodl_core.io.package import ModelPackage, load_package
 
-REFERENCE = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]*(@[0-9A-Za-z]+)?")
+REFERENCE = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]*(@[0-9A-Za-z._-]+)?")
 PACKAGE_SUFFIXES = (".emd", ".dlpk")
 ITEM_SUFFIXES = (".json", ".geojson")
 """Of STAC Items with the MLM extension."""
@@ -36,18 +37,20 @@ def open_package(location: str, catalog: str, is_strict: bool = False) -> ModelP
         from geodl_core.catalog.model_files import load_registered
         from geodl_core.io.stac import read_item
 
-        return load_registered(read_item(location))
+        return replace(load_registered(read_item(location)), location=str(Path(location).absolute()))
     is_file = location.lower().endswith((*PACKAGE_SUFFIXES, *ITEM_SUFFIXES)) or Path(location).exists()
     if is_file or not REFERENCE.fullmatch(location):
         return load_package(location, is_strict)
     from geodl_core.catalog.model_files import load_registered
+    from geodl_core.catalog.model_versions import reference
     from geodl_core.catalog.models import find_model
     from geodl_core.catalog.open import open_catalog
     from geodl_core.errors import CatalogError
 
     try:
         with open_catalog(catalog, create=False) as opened:
-            return load_registered(find_model(opened, location))
+            item = find_model(opened, location)
+            return replace(load_registered(item), location=reference(item))
     except CatalogError as error:
         raise ModelError(
             f"{location}: expected a model file, or a model of the catalog {catalog}: {error.message}",

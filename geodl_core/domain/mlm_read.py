@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -110,7 +109,7 @@ def _names(item: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, 
         "Version": None if is_own else version,
         "Description": properties.get("description"),
         "ModelConfiguration": properties.get("mlm:architecture"),
-        "ModelFile": PurePosixPath(unquote(urlsplit(href).path)).name,
+        "ModelFile": _file_name(href),
     }
     return {key: value for key, value in found.items() if isinstance(value, str) and value and value != "unknown"}
 
@@ -179,7 +178,7 @@ def _functions(properties: Mapping[str, Any], source: Mapping[str, Any], warning
             and isinstance(href, str)
             and "PreprocessingModel" not in keys
         ):
-            keys["PreprocessingModel"] = PurePosixPath(unquote(urlsplit(href).path)).name
+            keys["PreprocessingModel"] = _file_name(href)
         else:
             warnings.append(f"mlm:input: the pre_processing_function {_shown(entry)} is left out")
     warnings.extend(
@@ -213,7 +212,19 @@ def _classes(properties: Mapping[str, Any], warnings: list[str]) -> list[dict[st
 
 def _is_onnx(asset: Mapping[str, Any]) -> bool:
     said = f"{asset.get('mlm:artifact_type')} {asset.get('type')}".lower()
-    return "onnx" in said or urlsplit(str(asset.get("href", ""))).path.lower().endswith(".onnx")
+    return "onnx" in said or _path(str(asset.get("href", ""))).lower().endswith(".onnx")
+
+
+def _file_name(href: str) -> str:
+    """Return the last part of an href's path."""
+    return unquote(_path(href)).rsplit("/", 1)[-1]
+
+
+def _path(href: str) -> str:
+    try:
+        return urlsplit(href).path
+    except ValueError:  # brackets that hold no address
+        return href
 
 
 def _list_of(value: Any) -> list[Any]:

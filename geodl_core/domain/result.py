@@ -34,6 +34,9 @@ class ClassifiedScene:
     source_href: str | None
     model: Model
     model_href: str | None
+    """What names the model on a command line: its path, or NAME@VERSION; None for one given as text."""
+    model_item_href: str | None
+    """Of the STAC Item that describes the model, where there is one."""
     job_id: str
     grid: Grid
     storage: Storage

@@ -109,8 +109,8 @@ def _links(scene: ClassifiedScene, item_id: str) -> list[dict[str, Any]]:
     links.append(
         {
             "rel": "derived_from",
-            "href": scene.files[EMD_NAME].href,
-            "type": "application/json",
+            "href": scene.model_item_href or scene.files[EMD_NAME].href,
+            "type": "application/geo+json" if scene.model_item_href else "application/json",
             "title": f"Model {scene.model.name}",
             "mlm:name": scene.model.name,
         }

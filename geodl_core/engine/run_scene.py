@@ -190,6 +190,7 @@ def _write_result(request: RunRequest, planned: ScenePlan, parts: list[Path], fo
         source_href=source_href,
         model=model,
         model_href=hide_secrets(request.package.location) if request.package.location != "<text>" else None,
+        model_item_href=request.package.item_href,
         job_id=plan.job_id,
         grid=plan.grid,
         storage=storage,

@@ -102,6 +102,8 @@ def import_runtime() -> Any:
         import onnxruntime  # noqa: PLC0415  # 0.2 s and 60 MB, for inference alone
     except ImportError as error:
         raise InputError("onnxruntime is not installed", hint="pip install 'geodl[cpu]' (or 'geodl[gpu]')") from error
+    # Some builds report usage; nobody who runs geodl asked for that.
+    onnxruntime.disable_telemetry_events()
     return onnxruntime
 
 

@@ -50,8 +50,10 @@ def compute(node: onnx.NodeProto, inputs: Sequence[Constant | None], opset: int)
     unknown = [Constant(None) for _ in node.output]
     if node.op_type in ("ConstantOfShape", "Expand"):
         return [_spread(node, inputs)]
-    if node.op_type in GROWING or any(each is not None and each.value is None for each in inputs):
+    if node.op_type in GROWING:
         return unknown
+    if any(each is not None and each.value is None for each in inputs):
+        return [Constant(_shape(node, inputs)), *unknown[1:]]
     names = [name for name, value in zip(node.input, inputs, strict=True) if value is not None]
     types = [helper.make_tensor_value_info(name, 1, None) for name in names]
     outputs = [helper.make_tensor_value_info(name, 1, None) for name in node.output if name]
@@ -67,6 +69,26 @@ def compute(node: onnx.NodeProto, inputs: Sequence[Constant | None], opset: int)
         return unknown
     found = {name: constant_of(np.asarray(result)) for name, result in zip(names_of(node), results, strict=True)}
     return [found.get(name, Constant(None)) for name in node.output]
+
+
+def _shape(node: onnx.NodeProto, inputs: Sequence[Constant | None]) -> tuple[int, ...] | None:
+    """Return the shape of large weights after what is usually done to them before they are used."""
+    source = inputs[0]
+    if source is None or source.shape is None:
+        return None
+    if node.op_type in ("Cast", "DequantizeLinear", "Identity", "QuantizeLinear"):
+        return source.shape
+    attributes = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
+    if node.op_type == "Transpose":
+        order = attributes.get("perm", range(len(source.shape))[::-1])
+        return tuple(source.shape[axis] for axis in order)
+    wanted = inputs[1] if len(inputs) > 1 else None
+    if node.op_type != "Reshape" or wanted is None or wanted.value is None:
+        return None
+    sizes = [int(size) for size in np.ravel(wanted.value)]
+    sizes = [source.shape[axis] if size == 0 else size for axis, size in enumerate(sizes)]
+    rest = -prod(sizes)
+    return tuple(prod(source.shape) // rest if size == -1 else size for size in sizes)
 
 
 def names_of(node: onnx.NodeProto) -> list[str]:

@@ -38,6 +38,8 @@ NUMBERS = frozenset(
 )
 """Types that weights have, quantised ones included; sizes and indices are wider integers."""
 
+PRODUCTS = ("Conv", "ConvTranspose", "ConvInteger", "QLinearConv", "MatMul", "MatMulInteger", "Gemm")
+
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -121,7 +123,10 @@ def _shapes(fixed: onnx.ModelProto, layout: Layout, chip_px: tuple[int, int]) ->
         shapes |= {name: value.shape for name, value in walk.values.items() if value.shape is not None}
     except ModelError:
         pass  # no image of four dimensions: what is inferred must do
-    inferred = shape_inference.infer_shapes(fixed, data_prop=True).graph
+    try:
+        inferred = shape_inference.infer_shapes(fixed, data_prop=True).graph
+    except (shape_inference.InferenceError, ValueError, MemoryError):
+        return shapes  # a broken node, or more than the 2 GB that inference takes
     for value in (*inferred.value_info, *inferred.input, *inferred.output):
         sizes = value.type.tensor_type.shape.dim
         if value.type.tensor_type.HasField("shape") and all(size.HasField("dim_value") for size in sizes):
@@ -131,17 +136,14 @@ def _shapes(fixed: onnx.ModelProto, layout: Layout, chip_px: tuple[int, int]) ->
 
 def _flops(node: onnx.NodeProto, shapes: Shapes) -> int | None:
     """Return the operations of a node, None where a shape is not known."""
-    names = [*node.input[:2], node.output[0]]
-    if node.op_type in ("Conv", "ConvTranspose", "ConvInteger", "MatMul", "MatMulInteger", "Gemm"):
-        if any(name not in shapes for name in names):
+    if node.op_type in PRODUCTS:
+        weights = 3 if node.op_type == "QLinearConv" else 1
+        found = [shapes.get(name) for name in (*node.input[:1], *node.input[weights : weights + 1], *node.output[:1])]
+        known = [shape for shape in found if shape is not None]
+        try:
+            return 2 * _multiplications(node, known[0], known[1], known[2])
+        except IndexError:
             return None
-        one, weights, result = (shapes[name] for name in names)
-        return 2 * _multiplications(node, one, weights, result)
-    if node.op_type == "QLinearConv":
-        weights_name, result_name = node.input[3], node.output[0]
-        if weights_name not in shapes or result_name not in shapes:
-            return None
-        return 2 * prod(shapes[result_name]) * prod(shapes[weights_name][1:])
     sizes = [shapes.get(name) for name in _counted(node)]
     if any(size is None for size in sizes):
         return None
@@ -157,7 +159,7 @@ def _counted(node: onnx.NodeProto) -> Iterable[str]:
 def _multiplications(
     node: onnx.NodeProto, one: tuple[int, ...], weights: tuple[int, ...], result: tuple[int, ...]
 ) -> int:
-    if node.op_type in ("Conv", "ConvInteger"):
+    if node.op_type in ("Conv", "ConvInteger", "QLinearConv"):
         return prod(result) * prod(weights[1:])
     if node.op_type == "ConvTranspose":
         return prod(one) * prod(weights[1:])

@@ -136,7 +136,7 @@ def split(call: Call) -> list[Pixels]:
     size = pixels.shape[axis]
     parts = call.integers("split", 1)
     if parts is None:
-        count = int(call.attributes.get("num_outputs", call.attributes["_outputs"]))
+        count = int(call.attributes["_outputs"])
         each = -(-size // count)
         parts = [min(each, size - each * number) for number in range(count)]
     if pixels.roles[axis] in ("row", "col"):

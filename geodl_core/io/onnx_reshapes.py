@@ -40,6 +40,8 @@ def space_to_depth(call: Call) -> list[Pixels]:
     """SpaceToDepth."""
     block = int(call.attributes["blocksize"])
     count, channels, height, width = call.pixels.shape
+    if block < 1 or height % block or width % block:
+        raise call.error(f"cuts {height} × {width} into blocks of {block}")
     moved = call.pixels
     for axis, size in ((2, height), (3, width)):
         moved = _split_axis(call, moved, axis, size // block, block)

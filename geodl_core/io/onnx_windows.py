@@ -14,6 +14,8 @@ from geodl_core.io.onnx_trace import Call, Constant, Operator, Pixels, mark_glob
 
 Taps = Callable[[int], Iterable[int]]
 """From an element to those that it is made from."""
+LARGEST = 1 << 16
+"""Kernel or stride; anything larger is a broken file."""
 FAR = Fraction(1, 1024)
 """Beyond any rounding of a sampling position, below any real difference of two."""
 
@@ -38,6 +40,10 @@ class Window:
     before: int
     """Padding, in elements."""
     after: int
+
+    def __post_init__(self) -> None:
+        if not 0 < self.kernel <= LARGEST or min(self.stride, self.dilation) < 1 or self.stride > LARGEST:
+            raise ValueError(f"a window of {self.kernel}, stride {self.stride}, dilation {self.dilation} is none")
 
     @property
     def span(self) -> int:

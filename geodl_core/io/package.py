@@ -25,6 +25,8 @@ class ModelPackage:
     """The path it was read from, `<text>` for JSON text."""
     preprocessing: GraphFile | None = None
     """Of `PreprocessingModel`: run before the network."""
+    item_href: str | None = None
+    """Of the STAC Item that describes the model, where it came from one."""
     repairs: tuple[str, ...] = ()
     """What had to be repaired to read the definition."""
 
@@ -62,7 +64,7 @@ def _package(
 ) -> ModelPackage:
     repairs = tuple(f"line {repair.line}: {repair.message}" for repair in reading.repairs)
     preprocessing = files.get("PreprocessingModel")
-    return ModelPackage(reading.emd, content, files["ModelFile"], name, location, preprocessing, repairs)
+    return ModelPackage(reading.emd, content, files["ModelFile"], name, location, preprocessing, repairs=repairs)
 
 
 def _beside(emd: Emd, folder: Path) -> dict[str, GraphFile]:

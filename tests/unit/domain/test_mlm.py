@@ -398,6 +398,11 @@ def test_a_pytorch_item(shared: Path) -> None:
     assert (keys["ModelType"], warnings) == ("ImageClassification", ())
 
 
+def test_an_href_that_is_none() -> None:
+    """Hrefs that no address parser takes are names of files."""
+    assert mlm_keys({"assets": {"net": {"href": "http://[x/a.onnx"}}})[0]["ModelFile"] == "a.onnx"
+
+
 @pytest.mark.parametrize(
     "asset",
     [

@@ -39,7 +39,7 @@ def plan_of(
     pad: Pad = "reflect",
 ) -> Plan:
     bitmap = np.ones(tile_shape(grid, core), np.bool_) if live is None else live
-    return Plan("job", grid, core, halo, step, pad, (), "uint8", pack_live(bitmap))
+    return Plan("job", grid, core, halo, step, 0, pad, (), "uint8", pack_live(bitmap))
 
 
 @given(sides, sides, cores)
@@ -178,11 +178,18 @@ def test_fewer_than_one_shard(asked: int) -> None:
 def test_halos_that_leave_no_core(core: tuple[int, int], halo: int) -> None:
     """A plan without a core or with a negative halo is a PlanError."""
     with pytest.raises(PlanError, match="halo"):
-        Plan("job", grid_of(9, 9), core, halo, 1, "reflect", (), "uint8", b"\xff\xff")
+        Plan("job", grid_of(9, 9), core, halo, 1, 0, "reflect", (), "uint8", b"\xff\xff")
+
+
+@pytest.mark.parametrize(("core", "halo", "blend"), [((8, 8), 3, 4), ((8, 8), 5, 5), ((8, 3), 4, 2)])
+def test_blending_that_does_not_fit(core: tuple[int, int], halo: int, blend: int) -> None:
+    """Scores are blended no further than the halo reaches and not beyond half a core; else it is a PlanError."""
+    with pytest.raises(PlanError, match=f"blending over {blend} pixels"):
+        Plan("job", grid_of(2, 2), core, halo, 1, blend, "reflect", (), "uint8", b"\xff")
 
 
 @pytest.mark.parametrize("live", [b"", b"\xff", b"\xff\xff\xff"])
 def test_bitmaps_of_another_length(live: bytes) -> None:
     """A bitmap that does not fit the tiles is a PlanError."""
     with pytest.raises(PlanError, match="bitmap"):
-        Plan("job", grid_of(9, 9), (3, 3), 0, 1, "reflect", (), "uint8", live)
+        Plan("job", grid_of(9, 9), (3, 3), 0, 1, 0, "reflect", (), "uint8", live)

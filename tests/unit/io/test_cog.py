@@ -51,7 +51,7 @@ def source(path: Path, index: int = 0, nodata: float | None = None, ratio: int |
 
 def plan_of(sources: Sequence[BandSource], dtype: str, pad: Pad = "reflect", grid: Grid = GRID) -> Plan:
     live = pack_live(np.ones(tile_shape(grid, (64, 64)), np.bool_))
-    return Plan("job", grid, (64, 64), 0, 1, pad, tuple(sources), dtype, live)
+    return Plan("job", grid, (64, 64), 0, 1, 0, pad, tuple(sources), dtype, live)
 
 
 def padded(array: np.ndarray, window: Window, pad: Pad) -> tuple[np.ndarray, np.ndarray]:

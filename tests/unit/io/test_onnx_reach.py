@@ -384,6 +384,15 @@ def test_detection_heads_are_lists():
     assert "list" in found.notes[0]
 
 
+def test_weights_prepared_in_the_graph():
+    """Large weights that the graph reshapes, turns or dequantises keep their sizes."""
+    net = Net((1, 1, 64, 64))
+    whole = net.constant(np.ones((40, 40)), "int8")
+    scaled = net.node("DequantizeLinear", whole, net.constant(0.1, "float32"))
+    kernel = net.node("Reshape", net.node("Transpose", scaled, perm=[1, 0]), net.constant([-1, 1, 5, 5]))
+    assert walk(net.build(net.node("Conv", "x", kernel))) == Reach(2, 1, False, "graph", ())
+
+
 def test_only_chosen_outputs_count():
     """An auxiliary output that sees the whole tile does not count when another is asked for."""
     net = Net()
