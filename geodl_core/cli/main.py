@@ -64,3 +64,7 @@ def guarded(run: Callable[[], object]) -> int:
         click.echo("hint: this is a fault in geodl; GEODL_DEBUG=1 shows where it came from", err=True)
         return 1
     return 0
+
+
+if __name__ == "__main__":
+    main()

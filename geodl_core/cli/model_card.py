@@ -70,7 +70,7 @@ def card_of(model: str, catalog: str, is_probed: bool) -> Card:
 
 def print_card(card: Card) -> None:
     """Print a card."""
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=True, highlight=False, markup=False)
     for label, text in card.lines.items():
         console.print(Text(f"{label:<{LABEL_WIDTH}}{text}"))
     if card.classes:

@@ -21,7 +21,7 @@ class RunProgress:
     """
 
     def __init__(self, is_quiet: bool) -> None:
-        self._console = Console(stderr=True, quiet=is_quiet, soft_wrap=True, highlight=False)
+        self._console = Console(stderr=True, quiet=is_quiet, soft_wrap=True, highlight=False, markup=False)
         columns = (TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("tiles"))
         self._bar = Progress(*columns, TimeRemainingColumn(), console=self._console)
         self._task: TaskID | None = None

@@ -40,7 +40,7 @@ def plan_lines(planned: "ScenePlan", live: int) -> Iterator[str]:
 
 def print_result(result: "RunResult", catalog: str) -> None:
     """Print the classes with their areas, and where everything lies."""
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=True, highlight=False, markup=False)
     item = result.item
     classes = item["assets"]["classification"]["classification:classes"]
     area_km2 = item["properties"].get("geodl:pixel_area_m2", 0) / 1e6
@@ -62,7 +62,7 @@ def _class_table(classes: list[dict[str, Any]], pixel_km2: float) -> Table:
     for entry in classes:
         swatch = Text("██", style=f"#{entry['color_hint']}")
         area = f"{entry['count'] * pixel_km2:,.3f}" if pixel_km2 else "–"
-        cells = (str(entry["value"]), entry["title"], f"{entry['count']:,}", f"{entry['percentage']:.2f} %", area)
+        cells = (str(entry["value"]), Text(entry["title"]), f"{entry['count']:,}", f"{entry['percentage']:.2f} %", area)
         table.add_row(swatch, *cells)
     return table
 

@@ -26,8 +26,16 @@ from geodl_core.domain.window import Window
 from geodl_core.errors import DataError, ItemError, StoreError
 
 REMOTE = ("http://", "https://", "s3://", "gs://", "az://")
+OPTIONS: dict[str, Any] = {"GDAL_CACHEMAX": 512 << 20}
+"""Bytes of decoded blocks: four rows of blocks of a Sentinel-2 scene for each of two threads. GDAL's own default
+is a share of the machine's memory, so that a run would take what the machine has."""
 # Over a network GDAL would list the folder for side files at each open, and give up at the first hiccup.
-REMOTE_OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_HTTP_MAX_RETRY": "4", "GDAL_HTTP_RETRY_DELAY": "1"}
+REMOTE_OPTIONS = {
+    **OPTIONS,
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "GDAL_HTTP_MAX_RETRY": "4",
+    "GDAL_HTTP_RETRY_DELAY": "1",
+}
 COARSEST_FACTOR = 8
 """The pre-scan reads overviews no coarser than this, so that what it can overlook is smaller than 8 pixels."""
 WARP_TOLERANCE_PX = 1e-6
@@ -229,8 +237,8 @@ def _crs_text(crs: CRS | None) -> str:
     return f"{code[0]}:{code[1]}" if code else str(crs.to_wkt())
 
 
-def _options(href: str) -> dict[str, str]:
-    return REMOTE_OPTIONS if href.startswith(REMOTE) else {}
+def _options(href: str) -> dict[str, Any]:
+    return REMOTE_OPTIONS if href.startswith(REMOTE) else OPTIONS
 
 
 @contextmanager

@@ -23,6 +23,17 @@ GROWING = frozenset(
     for name in line.split()
 )
 """Their results may be far larger than their inputs."""
+FAILURES = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What the operators of ONNX's reference raise on inputs that do not suit them; the value is then unknown."""
 
 
 def constant_of(array: np.ndarray[Any, Any]) -> Constant:
@@ -65,7 +76,7 @@ def compute(node: onnx.NodeProto, inputs: Sequence[Constant | None], opset: int)
     try:
         with np.errstate(all="ignore"):
             results = ReferenceEvaluator(model).run(None, values)
-    except Exception:  # noqa: BLE001  # each operator of the reference fails in its own way; the value is then unknown
+    except FAILURES:
         return unknown
     found = {name: constant_of(np.asarray(result)) for name, result in zip(names_of(node), results, strict=True)}
     return [found.get(name, Constant(None)) for name in node.output]
