@@ -226,6 +226,22 @@ def test_scaling_that_does_not_fit(changes: dict[str, object]) -> None:
         model_of(NormalizationStats={**STATS, **changes})
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param({}, marks=pytest.mark.xfail(strict=True, reason="a model of no bands is made")),
+        pytest.param(
+            {"NormalizationStats": {key: [] for key in [*STATS, "scaled_std_values"]}},
+            marks=pytest.mark.xfail(strict=True, raises=ValueError, reason="ValueError: min() of nothing"),
+        ),
+    ],
+)
+def test_no_bands(fields: dict[str, object]) -> None:
+    """An empty ExtractBands is a ModelError where the graph leaves its channels open too."""
+    with pytest.raises(ModelError):
+        model_of((None, None, None, None), ExtractBands=[], **fields)
+
+
 def test_digest_is_of_the_meaning() -> None:
     """Key order and spacing of the definition do not change a model's digest."""
     document = {"ModelFile": "x.onnx", "ModelType": "ImageClassification", "Classes": CLASSES, "ExtractBands": [0, 1]}

@@ -53,6 +53,7 @@ def scene_of(**fields: object) -> ClassifiedScene:
         source_href="/data/S2A.json",
         model=make_model(parse_emd(json.dumps(EMD), "m.emd"), GRAPH, "land cover"),
         model_href="/models/m.emd",
+        model_item_href=None,
         job_id="0123456789abcdef",
         grid=Grid("EPSG:32632", (10.0, 0.0, 600000.0, 0.0, -10.0, 5400000.0), 10, 20),
         storage=Storage("uint8", 255),
@@ -104,6 +105,17 @@ def test_item() -> None:
     classes = document["assets"]["classification"]["classification:classes"]
     assert [entry["name"] for entry in classes] == ["tree", "wasser-eis"]
     assert [entry["count"] for entry in classes] == [30, 90]
+
+
+def test_the_model_of_an_item() -> None:
+    """The Item links the model's own Item where there is one, else the definition that lies beside it."""
+    for href, expected, kind in (
+        (None, "./model.emd", "application/json"),
+        ("/models/m.json", "/models/m.json", "application/geo+json"),
+    ):
+        links = build_item(scene_of(model_item_href=href), NOW)["links"]
+        (link,) = [link for link in links if link.get("mlm:name") == "land-cover"]
+        assert (link["rel"], link["href"], link["type"]) == ("derived_from", expected, kind)
 
 
 def test_item_of_a_crs_without_a_code() -> None:

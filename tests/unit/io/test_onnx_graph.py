@@ -126,7 +126,7 @@ def test_thresholds(threshold: float) -> None:
 
 @pytest.mark.parametrize("threshold", [0.1, 0.5, 0.9])
 def test_masks_of_logits(threshold: float) -> None:
-    """A mask without an activation is one of logits: a sigmoid comes before the threshold, and the run report says so."""
+    """A mask without an activation is one of logits: a sigmoid comes before the threshold, and a note says so."""
     file = load_graph(build("mask"), "x.onnx")
     model = model_of(file, "mask", Threshold=threshold)
     assert not model.is_activated
@@ -202,7 +202,9 @@ def coarse(output: str, factor: int, opset: int = 17) -> tuple[GraphFile, Model]
 
 
 NO_WHOLE_NUMBERS = "onnxruntime resizes no int64, in which networks give class maps: a Cast must come before"
-NO_RESIZE = "before opset 13 Resize cannot go without its input roi, before 11 it has none, before 10 it is called Upsample"
+NO_RESIZE = (
+    "before opset 13 Resize cannot go without its input roi, before 11 it has none, before 10 it is called Upsample"
+)
 
 
 @pytest.mark.parametrize(

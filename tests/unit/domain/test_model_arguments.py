@@ -1,0 +1,183 @@
+"""Arguments of a model: what is offered, how a choice is written, and what is refused."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geodl_core.domain.emd import parse_emd
+from geodl_core.domain.graph import Graph, Tensor
+from geodl_core.domain.model import Model, make_model
+from geodl_core.domain.model_arguments import arguments_of, describe_argument, read_arguments, split_arguments
+from geodl_core.domain.reach import Reach
+from geodl_core.errors import InputError
+
+Shape = tuple[int | None, ...]
+OPEN: Shape = (None, 2, None, None)
+
+
+def model_of(
+    source: Shape = OPEN, result: Shape = (None, 3, None, None), reach: Reach | None = None, **fields: object
+) -> Model:
+    classes = [{"Value": value, "Name": str(value)} for value in range(2 if result[1] == 1 else 3)]
+    document = {
+        "ModelFile": "x.onnx",
+        "ModelType": "ImageClassification",
+        "Classes": classes,
+        "ExtractBands": [0, 1],
+        "ImageHeight": 256,
+        "ImageWidth": 256,
+        "Padding": 32,
+        **fields,
+    }
+    graph = Graph((Tensor("x", "float32", source),), (Tensor("y", "float32", result),), ("Sigmoid",), 17, "ab")
+    known = {key: value for key, value in document.items() if value is not None}
+    return make_model(parse_emd(json.dumps(known), "m.emd"), graph, "m", reach)
+
+
+ANY = model_of()
+MASK = model_of(result=(None, 1, None, None), Threshold=0.3)
+FIXED = model_of((1, 2, 256, 256), (1, 3, 256, 256))
+CROPPING = model_of((None, 2, 256, 256), (None, 3, 192, 192), ModelPadding=32, Padding=None)
+CLASS_MAP = replace(ANY, output="class map")
+
+
+@pytest.mark.parametrize(
+    ("model", "names"),
+    [
+        (ANY, ["padding", "tile_size", "batch_size"]),
+        (MASK, ["padding", "tile_size", "batch_size", "threshold"]),
+        (FIXED, ["padding"]),
+        (CROPPING, ["batch_size"]),
+        (CLASS_MAP, ["padding", "tile_size", "batch_size"]),
+        (replace(FIXED, halo=CROPPING.halo), []),
+    ],
+)
+def test_what_a_model_offers(model: Model, names: list[str]) -> None:
+    """A model offers what can be chosen of it: no halo where it crops, no size and batch where they are fixed."""
+    assert [argument.name for argument in arguments_of(model)] == names
+
+
+def test_defaults_and_domains() -> None:
+    """Each argument tells its default and its domain."""
+    found = {argument.name: (argument.default, argument.low, argument.high) for argument in arguments_of(MASK)}
+    assert found["padding"] == (32, 0, 128)
+    assert found["tile_size"] == (256, 32, 16384)
+    assert found["batch_size"] == (1, 1, 256)
+    assert found["threshold"] == (0.3, 0, 1)
+    lines = [describe_argument(argument) for argument in arguments_of(MASK)]
+    assert "padding  a whole number from 0 to 128, default 32: " in lines[0]
+    assert "default from Padding" in lines[0]
+    assert all("\n" not in line for line in lines)
+
+
+SMALL = [
+    model_of(ImageHeight=64, ImageWidth=64, Padding=40),
+    model_of(ImageHeight=64, ImageWidth=64, Padding=None, reach=Reach(90, 16, False, "graph", ())),
+    model_of(ImageHeight=16, ImageWidth=16, Padding=0),
+    model_of(ImageHeight=20000, ImageWidth=20000),
+]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        ANY,
+        MASK,
+        FIXED,
+        CROPPING,
+        *(
+            pytest.param(
+                model,
+                marks=pytest.mark.xfail(
+                    strict=True, reason="padding is bounded by half the usual tile, tile_size by stride and 16384"
+                ),
+            )
+            for model in SMALL
+        ),
+    ],
+)
+def test_defaults_may_be_given(model: Model) -> None:
+    """Whatever the default is, giving it is allowed."""
+    given_ = {argument.name: f"{argument.default:g}" for argument in arguments_of(model)}
+    assert read_arguments(model, given_) == {argument.name: argument.default for argument in arguments_of(model)}
+
+
+@pytest.mark.xfail(strict=True, reason="padding is bounded by half the usual tile even where a larger one is asked for")
+def test_a_larger_tile_takes_more_padding() -> None:
+    """Padding that fits the tile asked for is allowed."""
+    assert read_arguments(ANY, {"tile_size": "1024", "padding": "200"}) == {"tile_size": 1024, "padding": 200}
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["padding=56", "batch_size=4"],
+        ["padding 56;batch_size 4"],
+        ["padding  56 ; batch_size   4;"],
+        ["padding = 56; batch_size=4"],
+        [" padding 56 ", ";", "", "batch_size 4"],
+        ["padding 1;batch_size 4", "padding=56"],
+    ],
+)
+def test_both_ways_to_write_them(texts: list[str]) -> None:
+    """`name=value` and ArcGIS's `name value;name value` mean the same; the last of several counts."""
+    assert split_arguments(texts) == {"padding": "56", "batch_size": "4"}
+    assert read_arguments(ANY, split_arguments(texts)) == {"padding": 56, "batch_size": 4}
+
+
+@pytest.mark.parametrize("text", ["padding", "padding=", "=56", " = ", "padding=56;threshold", "padding;56"])
+def test_texts_that_are_neither(text: str) -> None:
+    """A text without a name or a value is an InputError that shows it and says the form."""
+    with pytest.raises(InputError, match="expected NAME=VALUE") as caught:
+        split_arguments([text])
+    assert caught.value.hint is not None
+
+
+names = st.from_regex(r"[a-z_]{1,8}", fullmatch=True)
+
+
+@given(st.dictionaries(names, st.integers(-99, 99) | st.floats(-1, 1), max_size=5), st.booleans())
+def test_written_then_split(pairs: dict[str, float], is_arcgis: bool) -> None:
+    """Names and values come back from either form."""
+    texts = [";".join(f"{name} {value}" for name, value in pairs.items())]
+    given_ = split_arguments(texts if is_arcgis else [f"{name}={value}" for name, value in pairs.items()])
+    assert {name: float(value) for name, value in given_.items()} == pairs
+
+
+def test_all_problems_at_once() -> None:
+    """Unknown names and values outside the domain are all said at once, with what is known and where to look."""
+    given_ = {"tta": "1", "padding": "-1", "threshold": "1.5", "batch_size": "4", "blend": "x", "tile_size": "12.5"}
+    with pytest.raises(InputError) as caught:
+        read_arguments(MASK, given_)
+    message = caught.value.message
+    for part in (
+        "tta: the model m has no such argument, only padding, tile_size, batch_size, threshold",
+        "blend: the model m has no such argument",
+        "padding: expected a whole number from 0 to 128, found -1",
+        "threshold: expected a number from 0 to 1, found 1.5",
+        "tile_size: expected a whole number from 32 to 16384, found 12.5",
+    ):
+        assert part in message
+    assert "batch_size:" not in message
+    assert caught.value.hint == "geodl run --help-model MODEL lists them"
+
+
+@given(st.sampled_from(["padding", "tile_size", "batch_size", "threshold"]), st.text(max_size=6) | st.floats().map(str))
+def test_any_value_is_read_or_refused(name: str, text: str) -> None:
+    """Whatever is given, it is a number of its domain or an InputError."""
+    argument = next(argument for argument in arguments_of(MASK) if argument.name == name)
+    try:
+        value = read_arguments(MASK, {name: text})[name]
+    except InputError as error:
+        assert name in error.message
+    else:
+        assert argument.low <= value <= argument.high
+        assert argument.kind == "number" or value == int(value)
+
+
+def test_nothing_given() -> None:
+    """Without arguments nothing is chosen."""
+    assert read_arguments(ANY, split_arguments([])) == {}
