@@ -48,12 +48,13 @@ def card_of(model: str, catalog: str, is_probed: bool) -> Card:
     Raises:
         ModelError: there is no such model.
     """
-    if Path(model).suffix.lower() == ".onnx":
+    is_text = model.lstrip().startswith("{")
+    if not is_text and Path(model).suffix.lower() == ".onnx":
         file = read_graph_file(Path(model))
         return Card(dict(_graph_lines(file, None, is_probed)), [], [])
-    if Path(model).suffix.lower() == ".emd" and Path(model).is_file():
+    if not is_text and Path(model).suffix.lower() == ".emd" and Path(model).is_file():
         reading = read_emd(Path(model).read_bytes(), model)
-        if missing_for_run(reading.emd) or not _network(reading.emd, Path(model)).is_file():
+        if reading.placeholders or missing_for_run(reading.emd) or not _network(reading.emd, Path(model)).is_file():
             return _definition_card(reading, Path(model))
     package = open_package(model, catalog)
     lines = {**dict(_emd_lines(package.emd)), **dict(_graph_lines(package.file, package.emd, is_probed))}
@@ -87,7 +88,8 @@ def print_card(card: Card) -> None:
 def _definition_card(reading: EmdReading, path: Path) -> Card:
     """Return the card of a definition whose network is not there."""
     emd = reading.emd
-    network = f"{emd.ModelFile}, which is not there" if emd.ModelFile else "none is named"
+    there = "" if emd.ModelFile and _network(emd, path).is_file() else ", which is not there"
+    network = f"{emd.ModelFile}{there}" if emd.ModelFile else "none is named"
     notes = [f"line {repair.line}: {repair.message}" for repair in reading.repairs]
     if reading.placeholders:
         notes.append(f"still to be filled in: {', '.join(reading.placeholders)}")

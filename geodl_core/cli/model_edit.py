@@ -2,14 +2,10 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from geodl_core.errors import InputError, ModelError
-
-if TYPE_CHECKING:  # heavy: paid by a command, not by --help
-    from geodl_core.domain.emd import Emd
 
 
 @click.command("edit", short_help="Change keys of an EMD.")
@@ -29,22 +25,30 @@ def edit(emd: Path, changes: tuple[str, ...], removed: tuple[str, ...], output: 
       geodl model edit from_arcgis.emd -o repaired.emd
     """
     from geodl_core.cli.model_init import key_value
-    from geodl_core.domain.emd import read_emd
+    from geodl_core.domain.emd import Emd, read_emd
     from geodl_core.domain.emd_write import write_emd
     from geodl_core.io.store import write_bytes
 
     reading = read_emd(_content(emd), str(emd))
-    document = reading.emd.model_dump(exclude_unset=True)
+    document = {**reading.emd.model_dump(exclude_unset=True), **reading.placeholders}
     absent = [key for key in removed if key not in document]
     if absent:
         raise InputError(f"--unset {absent[0]}: {emd} has no such key, only {', '.join(document)}")
-    document = {key: value for key, value in document.items() if key not in removed}
-    document |= dict(map(key_value, changes))
-    text = write_emd(_checked(document))
+    given = dict(map(key_value, changes))
+    if both := sorted(set(given) & set(removed)):
+        raise InputError(f"--set and --unset: expected one of them for {both[0]}")
+    document = {key: value for key, value in document.items() if key not in removed} | given
+    changed = read_emd(json.dumps(document), "the changed definition")
+    text = write_emd(changed.emd, changed.placeholders)
     target = output or emd
     write_bytes(target, text.encode())
     for repair in reading.repairs:
         click.echo(f"repaired  line {repair.line}: {repair.message}")
+    for key in given:
+        if key not in Emd.model_fields:
+            click.echo(f"note      {key} is no key that geodl knows; it is kept and has no effect")
+    if changed.placeholders:
+        click.echo(f"open      still to be filled in: {', '.join(changed.placeholders)}")
     click.echo(f"wrote {target}")
 
 
@@ -62,17 +66,20 @@ def pack(emd: Path, output: Path | None, force: bool) -> None:
     """
     from geodl_core.domain.emd_write import write_emd
     from geodl_core.io.package import load_package
-    from geodl_core.io.package_write import file_name, network_bytes, preprocessing_bytes, write_package
+    from geodl_core.io.package_write import network_bytes, package_name, preprocessing_bytes, write_package
 
     target = output or emd.with_suffix(".dlpk")
     if target.exists() and not force:
         raise InputError(f"{target} exists", hint="--force replaces it")
     package = load_package(str(emd))
     files = {"ModelFile": network_bytes(package), "PreprocessingModel": preprocessing_bytes(package)}
-    names = {key: file_name(str(getattr(package.emd, key))) for key, content in files.items() if content}
-    # Inside the package every file lies beside the definition; one that already says so stays verbatim.
-    is_beside = all(getattr(package.emd, key) == name for key, name in names.items())
-    text = package.emd_text if is_beside else write_emd(package.emd.model_copy(update=names)).encode()
+    said = {key: str(getattr(package.emd, key)) for key, content in files.items() if content}
+    names = {key: package_name(name) for key, name in said.items()}
+    if len(set(names.values())) < len(names):
+        raise ModelError(f"{emd}: ModelFile and PreprocessingModel would have the same name in the package")
+    # A definition whose names hold inside the package stays verbatim.
+    is_kept = all(said[key].replace("\\", "/").removeprefix("./") == name for key, name in names.items())
+    text = package.emd_text if is_kept else write_emd(package.emd.model_copy(update=names)).encode()
     write_package(target, text, {name: files[key] or b"" for key, name in names.items()}, emd.name)
     click.echo(f"wrote {target} ({target.stat().st_size / 1e6:.1f} MB)")
 
@@ -82,10 +89,3 @@ def _content(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ModelError(f"{path}: expected a .emd, found no file that can be read") from error
-
-
-def _checked(document: dict[str, object]) -> "Emd":
-    """Return the document as an EMD, all that is wrong with it said at once."""
-    from geodl_core.domain.emd import read_emd
-
-    return read_emd(json.dumps(document), "the changed definition").emd

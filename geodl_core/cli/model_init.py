@@ -1,7 +1,10 @@
 """`geodl model init`: a definition for a network that has none."""
 
 import json
+import math
+import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,9 @@ from geodl_core.errors import InputError
 @click.option("--class", "classes", multiple=True, metavar="VALUE:NAME[:#RRGGBB]", help="A class; repeatable.")
 @click.option("--data-range", metavar="MIN,MAX", help="DataRange: what pixel values are mapped to.")
 @click.option("--padding", type=click.IntRange(min=0), help="Padding: pixels of context.  [default: by the graph]")
+@click.option(
+    "--model-padding", type=click.IntRange(min=0), help="ModelPadding: what the network leaves off each side."
+)
 @click.option("--tile-size", type=click.IntRange(min=1), help="ImageHeight and ImageWidth of a network of any size.")
 @click.option("--threshold", type=click.FloatRange(0, 1), help="Threshold of a mask.")
 @click.option("--layout", type=click.Choice(["NCHW", "NHWC"]), help="ModelFormat.  [default: by the graph]")
@@ -35,12 +41,13 @@ def init(network: Path, output: Path | None, force: bool, **options: Any) -> Non
       geodl model init net.onnx --bands Blue,Green,Red,NearInfrared --data-range 0,1 \\
           --class 1:Water:#4169E1 --class 2:Forest:#226E32 --class 3:Crops
     """
-    from geodl_core.domain.emd import Emd
+    from geodl_core.domain.emd import read_emd
     from geodl_core.domain.emd_propose import guess_layout, propose_emd
     from geodl_core.domain.emd_write import write_emd
+    from geodl_core.domain.model import make_model
     from geodl_core.domain.model_tensors import image_tensors
     from geodl_core.io.onnx_graph import read_graph_file
-    from geodl_core.io.onnx_reach import walk_reach
+    from geodl_core.io.onnx_reach import answer_step, walk_reach
     from geodl_core.io.store import write_bytes
 
     target = output or network.with_suffix(".emd")
@@ -48,10 +55,17 @@ def init(network: Path, output: Path | None, force: bool, **options: Any) -> Non
         raise InputError(f"{target} exists", hint="--force replaces it")
     file = read_graph_file(network)
     said = _said(options)
-    source, _ = image_tensors(file.graph)
-    reach = walk_reach(file.proto, source.name, said.get("ModelFormat") or guess_layout(source))
-    proposal = propose_emd(file.graph, network.name, reach, said)
-    write_bytes(target, write_emd(Emd.model_validate(proposal.document)).encode())
+    source, result = image_tensors(file.graph)
+    layout = said.get("ModelFormat") or guess_layout(source)
+    reach = walk_reach(file.proto, source.name, layout)
+    if reach is not None:
+        reach = replace(reach, coarsening=answer_step(file.proto, source.name, result.name, layout))
+    model_file = Path(os.path.relpath(network.absolute(), target.absolute().parent)).as_posix()
+    proposal = propose_emd(file.graph, model_file, reach, said)
+    proposed = read_emd(json.dumps(proposal.document), "the proposed definition").emd
+    # What was said must fit what the graph takes and gives; a definition that cannot run is not written.
+    make_model(proposed, file.graph, network.stem, reach)
+    write_bytes(target, write_emd(proposed).encode())
     click.echo(f"wrote {target}")
     for question in proposal.open_questions:
         click.echo(f"open  {question}")
@@ -61,6 +75,7 @@ def init(network: Path, output: Path | None, force: bool, **options: Any) -> Non
 def _said(options: dict[str, Any]) -> dict[str, Any]:
     """Return the keys of the EMD that the options give."""
     keys = {"name": "ModelName", "version": "Version", "description": "Description", "padding": "Padding"}
+    keys["model_padding"] = "ModelPadding"
     keys |= {"threshold": "Threshold", "layout": "ModelFormat"}
     said = {key: options[option] for option, key in keys.items() if options[option] is not None}
     if options["tile_size"]:
@@ -71,12 +86,18 @@ def _said(options: dict[str, Any]) -> dict[str, Any]:
     if options["classes"]:
         said["Classes"] = [_class(text, position) for position, text in enumerate(options["classes"])]
     if options["data_range"]:
-        try:
-            low, high = map(float, options["data_range"].split(","))
-        except ValueError as error:
-            raise InputError(f"--data-range {options['data_range']}: expected MIN,MAX") from error
-        said["DataRange"] = [low, high]
+        said["DataRange"] = _range(options["data_range"])
     return said
+
+
+def _range(text: str) -> list[float]:
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError as error:
+        raise InputError(f"--data-range {text}: expected MIN,MAX") from error
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise InputError(f"--data-range {text}: expected two numbers, the first below the second")
+    return [low, high]
 
 
 def _class(text: str, position: int) -> dict[str, Any]:

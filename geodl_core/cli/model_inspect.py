@@ -48,10 +48,13 @@ def validate(model: str, catalog: str | None, strict: bool) -> None:
       geodl model validate net.dlpk --strict
     """
     from geodl_core.cli.model_source import open_model
+    from geodl_core.engine.load_model import REPAIRED, require_running
 
     package, loaded = open_model(model, catalog or Settings.from_env().catalog, is_strict=strict)
     for repair in package.repairs:
         click.echo(f"repaired  {repair}")
     for note in loaded.notes:
-        click.echo(f"note      {note}")
+        if not note.startswith(REPAIRED):
+            click.echo(f"note      {note}")
+    require_running(package, loaded)
     click.echo(f"{model} runs: {loaded.output} of {len(loaded.classes)} classes from {len(loaded.bands)} bands")

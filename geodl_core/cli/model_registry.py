@@ -141,7 +141,8 @@ def remove(model: str, catalog: str | None, store: Path | None, force: bool) -> 
 @click.argument("model", metavar="NAME[@VERSION]")
 @click.argument("target", type=click.Path(path_type=Path))
 @_catalog
-def export(model: str, target: Path, catalog: str | None) -> None:
+@click.option("--force", is_flag=True, help="Replace what exists.")
+def export(model: str, target: Path, catalog: str | None, force: bool) -> None:
     """Write a registered model as a package.
 
     TARGET is a .dlpk, which ArcGIS and geodl open, or else a folder for the .emd and the network. The same model
@@ -156,6 +157,8 @@ def export(model: str, target: Path, catalog: str | None) -> None:
     from geodl_core.catalog.model_versions import reference
     from geodl_core.catalog.models import find_model
 
+    if target.exists() and not force and (target.is_file() or any(target.iterdir())):
+        raise InputError(f"{target} exists", hint="--force replaces it")
     with _opened(_where(catalog)) as opened:
         item = find_model(opened, model)
     export_model(item, target)

@@ -33,6 +33,8 @@ def open_model(location: str, catalog: str, is_strict: bool = False) -> tuple[Mo
 
 def open_package(location: str, catalog: str, is_strict: bool = False) -> ModelPackage:
     """Return the package that a MODEL argument means; see `open_model`."""
+    if location.lstrip().startswith("{"):
+        return load_package(location, is_strict)
     if _is_item(location):
         from geodl_core.catalog.model_files import load_registered
         from geodl_core.io.stac import read_item

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from geodl_core.domain.grid import cell_size
 from geodl_core.domain.plan import tile_count
+from geodl_core.domain.result import safe_name
 
 if TYPE_CHECKING:
     from geodl_core.engine.plan_scene import ScenePlan
@@ -25,11 +26,12 @@ def plan_lines(planned: "ScenePlan", live: int) -> Iterator[str]:
     x_size, _ = cell_size(plan.grid)
     tiles = tile_count(plan.grid, plan.core_px)
     read = [side + 2 * plan.halo_px for side in plan.core_px]
-    yield f"model    {model.name} {model.version or ''} ({model.digest[:8]}), {len(model.classes)} classes"
+    name = f"{model.name} {model.version}" if model.version else model.name
+    yield f"model    {name} ({model.digest[:8]}), {len(model.classes)} classes"
     yield f"bands    {chosen}"
     scale = "" if radiometry.source_range is None else f", {radiometry.source_range} → {model.scaling.data_range}"
     yield f"values   {radiometry.kind}{scale}"
-    yield f"grid     {height} × {width} pixels of {x_size:g}, {plan.grid.crs[:40]}"
+    yield f"grid     {width} × {height} pixels (width × height) of {x_size:g}, {plan.grid.crs[:40]}"
     yield (
         f"tiles    {live} of {tiles} live, {read[0]} × {read[1]} pixels read, "
         f"halo {plan.halo_px} (from {model.halo.origin}), padding at the scene's border: {plan.pad}"
@@ -49,8 +51,13 @@ def print_result(result: "RunResult", catalog: str) -> None:
     console.print(f"status   {state}")
     for label, key in (("classes", "classification"), ("preview", "preview")):
         console.print(f"{label:<8} {result.folder / Path(item['assets'][key]['href']).name}")
-    console.print(f"item     {result.folder / item['id']}.json")
+    console.print(f"item     {item_path(result)}")
     console.print(f"catalog  {catalog}: {item['collection']}/{item['id']}")
+
+
+def item_path(result: "RunResult") -> Path:
+    """Return where the Item of a result lies."""
+    return result.folder / f"{safe_name(result.item['id'])}.json"
 
 
 def _class_table(classes: list[dict[str, Any]], pixel_km2: float) -> Table:

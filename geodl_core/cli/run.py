@@ -25,8 +25,10 @@ def _help_model(context: click.Context, parameter: click.Parameter, value: str |
     from geodl_core.domain.model_arguments import arguments_of, describe_argument
 
     _, model = open_model(value, Settings.from_env().catalog)
-    click.echo(f"Arguments of the model {model.name}, given as --arg NAME=VALUE:")
-    for argument in arguments_of(model):
+    arguments = arguments_of(model)
+    said = "given as --arg NAME=VALUE:" if arguments else "there are none: its graph leaves nothing to choose"
+    click.echo(f"Arguments of the model {model.name}, {said}")
+    for argument in arguments:
         click.echo(f"  {describe_argument(argument)}")
     context.exit()
 
@@ -36,11 +38,13 @@ def _help_model(context: click.Context, parameter: click.Parameter, value: str |
 @click.option(
     "-m", "--model", required=True, metavar="MODEL", help="A .emd, a .dlpk, an EMD's JSON text, or NAME[@VERSION]."
 )
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder of results.  [default: geodl-out]")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), help="Folder of results.  [default: geodl-out; env: GEODL_OUT]"
+)
 @click.option("--catalog", metavar="PATH|URL", help="Where results are registered.  [default: catalog.db in --out]")
 @click.option("--collection", metavar="ID", help="Output Collection.  [default: geodl-<model name>]")
-@click.option("--band", "bands", multiple=True, metavar="WANTED=ASSET", help="Which asset holds a band of the model.")
-@click.option("--arg", "arguments", multiple=True, metavar="NAME=VALUE", help="Of the model; see --help-model.")
+@click.option("--band", "bands", multiple=True, metavar="WANTED=ASSET", help="Which asset holds a band; repeatable.")
+@click.option("--arg", "arguments", multiple=True, metavar="NAME=VALUE", help="See --help-model; repeatable.")
 @click.option(
     "--pad",
     type=click.Choice(["network", "reflect", "edge", "constant"]),
@@ -176,13 +180,15 @@ def _now() -> Any:
 
 
 def _as_json(result: "RunResult", catalog: str) -> dict[str, Any]:
+    from geodl_core.cli.report import item_path
+
     item = result.item
     return {
         "status": "computed" if result.is_computed else "present",
         "id": item["id"],
         "collection": item["collection"],
-        "folder": str(result.folder),
-        "item": str(result.folder / f"{item['id']}.json"),
+        "folder": str(result.folder.absolute()),
+        "item": str(item_path(result).absolute()),
         "catalog": catalog,
         "assets": {key: asset["href"] for key, asset in item["assets"].items()},
         "classes": item["assets"]["classification"]["classification:classes"],

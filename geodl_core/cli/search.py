@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # heavy: paid by a search, not by --help
     from geodl_core.domain.query import ItemQuery
 
 PAGE = 500
+MODELS = "models"
 MOST_CLASSES = 3
 WIDTH = 100
 """Of the table where it does not go to a terminal."""
@@ -72,7 +73,7 @@ def search(
         limit=min(limit or PAGE, PAGE),
     )
     with open_catalog(catalog or Settings.from_env().catalog, create=False) as opened:
-        items = _found(opened, query, limit)
+        items = _found(opened, query, limit, shows_models=bool(collections or ids))
         if as_json:
             _print_json(items)
         else:
@@ -94,12 +95,19 @@ def _sortby(text: str | None) -> tuple[tuple[str, bool], ...]:
     return tuple((name.lstrip("+-"), not name.startswith("-")) for name in names if name.strip("+-"))
 
 
-def _found(catalog: "SqliteCatalog | StacApiCatalog", query: "ItemQuery", limit: int) -> Iterator[dict[str, Any]]:
-    """The Items of all pages, `limit` at most unless that is 0."""
+def _found(
+    catalog: "SqliteCatalog | StacApiCatalog", query: "ItemQuery", limit: int, shows_models: bool
+) -> Iterator[dict[str, Any]]:
+    """The Items of all pages, `limit` at most unless that is 0.
+
+    Registered models are Items of everywhere and all times; only who asks for their Collection means them.
+    """
     given = 0
     while True:
         page = catalog.search(query)
         for item in page.items:
+            if item.get("collection") == MODELS and not shows_models:
+                continue
             yield item
             given += 1
             if given == limit:

@@ -151,8 +151,8 @@ class EmdReading:
     emd: Emd
     repairs: tuple[Repair, ...]
     """In the order of the text."""
-    placeholders: tuple[str, ...]
-    """Keys that still hold an export template's "e.g. …"; in `emd` they are absent."""
+    placeholders: Mapping[str, str]
+    """Keys that still hold an export template's "e.g. …", with that text; in `emd` they are absent."""
 
 
 def read_emd(text: str | bytes, origin: str, is_strict: bool = False) -> EmdReading:
@@ -227,7 +227,8 @@ def _read(text: str | bytes, origin: str) -> tuple[EmdReading, list[tuple[Place,
     parsed = parse_tolerant(text, origin)
     mender = Mender(dict(parsed.document), parsed.positions, Emd.model_fields)
     mender.mend()
-    placeholders = tuple(key for key in Emd.model_fields if _is_placeholder(mender.document.get(key)))
+    fields = {key: mender.document.get(key) for key in Emd.model_fields}
+    placeholders = {key: str(value) for key, value in fields.items() if _is_placeholder(value)}
     document = {key: value for key, value in mender.document.items() if key not in placeholders}
     repairs = sorted((*parsed.repairs, *mender.repairs), key=lambda repair: (repair.line, repair.column))
     problems: list[tuple[Place, str]] = []

@@ -10,9 +10,6 @@ from geodl_core.domain.model_tensors import DEFAULT_CHIP_PX, Layout, class_count
 from geodl_core.domain.reach import Reach, halo_for
 from geodl_core.errors import ModelError
 
-FEW_CHANNELS = 64
-"""More than an image has, fewer than a feature map: which axis of a graph holds the channels."""
-
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
@@ -24,10 +21,9 @@ class Proposal:
 
 
 def guess_layout(source: Tensor) -> Layout:
-    """Return the layout in which an image input has a plausible number of channels."""
+    """Return the layout of an image input: an image has fewer channels than rows or columns."""
     first, last = source.shape[1], source.shape[3]
-    is_last = last is not None and last <= FEW_CHANNELS and (first is None or first > FEW_CHANNELS)
-    return "NHWC" if is_last else "NCHW"
+    return "NHWC" if last is not None and (first is None or last < first) else "NCHW"
 
 
 def propose_emd(graph: Graph, model_file: str, reach: Reach | None, said: Mapping[str, Any]) -> Proposal:
@@ -55,7 +51,11 @@ def propose_emd(graph: Graph, model_file: str, reach: Reach | None, said: Mappin
         "ImageWidth": width,
         "ExtractBands": said.get("ExtractBands") or _bands(source.shape[layout.index("C")], questions),
         "Classes": said.get("Classes") or _classes(class_count(result, layout, output), questions),
-        **_overlap(sizes_of(source, layout), sizes_of(result, layout), reach, questions),
+        **(
+            {}
+            if {"Padding", "ModelPadding"} & set(said)
+            else _overlap(sizes_of(source, layout), sizes_of(result, layout), reach, questions)
+        ),
         "ModelName": model_file.rsplit("/", 1)[-1].removesuffix(".onnx"),
         "ModelFormat": layout,
         "SupportsVariableTileSize": None in sizes_of(source, layout),
@@ -87,16 +87,20 @@ def _overlap(
     reach: Reach | None,
     questions: list[str],
 ) -> dict[str, int]:
-    """Return `ModelPadding` where the network crops its border, else `Padding` where the reach is known."""
-    lost = [a - b for a, b in zip(before, after, strict=True) if a is not None and b is not None]
-    if len(lost) == 2 and lost[0] == lost[1] > 0 and not _is_coarser(before, after):
+    """Return `ModelPadding` where the network leaves off its border, else `Padding` where the reach is known."""
+    step = reach.coarsening if reach is not None else None
+    lost = [a - b * (step or 1) for a, b in zip(before, after, strict=True) if a is not None and b is not None]
+    is_even = len(lost) == 2 and lost[0] == lost[1] > 0 and lost[0] % 2 == 0
+    is_multiple = all(a is not None and b and a % b == 0 for a, b in zip(before, after, strict=True))
+    if is_even and (step == 1 or not is_multiple):
         return {"ModelPadding": lost[0] // 2}
+    if is_even and step is None:
+        questions.append(
+            f"size: {before[0]} rows give {after[0]}. Is that half the resolution and the like, or does the network "
+            f"leave off a border (--model-padding {lost[0] // 2})?"
+        )
     if reach is not None and reach.radius_px is not None:
         return {"Padding": halo_for(reach)}
     if reach is None or not reach.is_global:
         questions.append("padding: how many pixels of context does an answer need (--padding)?")
     return {}
-
-
-def _is_coarser(before: tuple[int | None, int | None], after: tuple[int | None, int | None]) -> bool:
-    return all(a is not None and b and a % b == 0 for a, b in zip(before, after, strict=True))

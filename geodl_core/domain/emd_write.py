@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 
 from geodl_core.domain.emd import Emd
 from geodl_core.domain.emd_text import is_bare_path
@@ -14,15 +15,19 @@ _SHORT_ESCAPE = re.compile(r"\\([\\\"bfnrt])")
 _LONG_ESCAPES = {"b": "\\u0008", "f": "\\u000c", "n": "\\u000a", "r": "\\u000d", "t": "\\u0009"}
 
 
-def write_emd(emd: Emd) -> str:
+def write_emd(emd: Emd, placeholders: Mapping[str, str] | None = None) -> str:
     """Return a definition as JSON: only the keys that were given, documented ones first, then the others as they came.
 
     Reading the text gives an equal `Emd` and needs no repair.
 
+    Args:
+        emd: the definition.
+        placeholders: keys that somebody still has to fill in, with the text that says so.
+
     Raises:
         ModelError: a value that JSON cannot say, such as a NaN among the unknown keys.
     """
-    document = emd.model_dump(exclude_unset=True)
+    document = {**emd.model_dump(exclude_unset=True), **(placeholders or {})}
     for key in NUMBER_FLAGS:
         if isinstance(document.get(key), bool):
             document[key] = int(document[key])

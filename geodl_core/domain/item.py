@@ -12,26 +12,26 @@ SIDE_ROLES = frozenset({"thumbnail", "overview", "metadata", "visual", "referenc
 """Assets with these roles are pictures of the scene or beside it, not its measurements."""
 
 COMMON_NAMES = {
-    "red": "red",
-    "green": "green",
-    "blue": "blue",
-    "infrared": "nir",
-    "nearinfrared": "nir",
-    "nearinfrared_1": "nir",
-    "nearinfrared_2": "nir08",
-    "coastalblue": "coastal",
-    "yellow": "yellow",
-    "rededge": "rededge",
-    "shortwaveinfrared": "swir16",
-    "midinfrared": "swir16",
-    "midinfrared_1": "swir16",
-    "midinfrared_2": "swir22",
-    "thermal": "lwir",
-    "thermal_1": "lwir11",
-    "thermal_2": "lwir12",
-    "panchromatic": "pan",
+    "red": ("red",),
+    "green": ("green",),
+    "blue": ("blue",),
+    "infrared": ("nir", "nir08"),
+    "nearinfrared": ("nir", "nir08"),
+    "nearinfrared_1": ("nir", "nir08"),
+    "nearinfrared_2": ("nir08",),
+    "coastalblue": ("coastal",),
+    "yellow": ("yellow",),
+    "rededge": ("rededge",),
+    "shortwaveinfrared": ("swir16",),
+    "midinfrared": ("swir16",),
+    "midinfrared_1": ("swir16",),
+    "midinfrared_2": ("swir22",),
+    "thermal": ("lwir", "lwir11"),
+    "thermal_1": ("lwir11",),
+    "thermal_2": ("lwir12",),
+    "panchromatic": ("pan",),
 }
-"""Esri's WellKnownBandNames in lower case → STAC common names."""
+"""Esri's WellKnownBandNames in lower case → STAC common names, the first that a scene has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,8 @@ class Band:
     cell_size: float | None
     checksum: str | None
     size_bytes: int | None
+    band_count: int = 1
+    """Bands of the asset that the Item describes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,16 @@ def choose_bands(scene: Scene, wanted: Sequence[int | str], mapping: Mapping[str
     if unknown:
         asked, known = ", ".join(sorted(unknown)), ", ".join(map(str, wanted))
         raise ItemError(f"--band names {asked}, but the model wants {known}")
-    return tuple(_choose_band(scene, band, mapping.get(str(band))) for band in wanted)
+    chosen: list[Band] = []
+    problems: list[ItemError] = []
+    for band in wanted:
+        try:
+            chosen.append(_choose_band(scene, band, mapping.get(str(band))))
+        except ItemError as error:
+            problems.append(error)
+    if problems:
+        raise ItemError("; ".join(dict.fromkeys(problem.message for problem in problems)), problems[0].hint)
+    return tuple(chosen)
 
 
 def _choose_band(scene: Scene, wanted: int | str, mapped: str | None) -> Band:
@@ -123,7 +134,9 @@ def _mapped_band(scene: Scene, wanted: int | str, mapped: str) -> Band:
     try:
         return _band_by_name(scene, mapped)
     except ItemError as error:
-        raise ItemError(f"--band {wanted}={mapped}: {error.message}", error.hint) from error
+        several = sum(band.asset == mapped for band in scene.bands) > 1
+        hint = f"say which of its bands, such as --band {wanted}={mapped}:1" if several else None
+        raise ItemError(f"--band {wanted}={mapped}: {error.message}", hint) from error
 
 
 def _band_by_index(scene: Scene, index: int) -> Band:
@@ -159,9 +172,12 @@ def _undescribed(of_asset: Sequence[Band], index: int) -> Band:
 
 
 def _band_by_name(scene: Scene, name: str) -> Band:
-    asked = {name.lower(), COMMON_NAMES.get(name.lower().replace(" ", ""), name.lower())}
-    found = [band for band in scene.bands if asked & set(band.names)]
+    asked = (name.lower(), *COMMON_NAMES.get(name.lower().replace(" ", ""), ()))
+    candidates = ([band for band in scene.bands if one in band.names] for one in asked)
+    found = next(filter(None, candidates), [])
     found = [band for band in found if not SIDE_ROLES & set(band.roles)] or found
+    # A picture made of bands names them too; an asset that holds one band alone is that band.
+    found = [band for band in found if band.band_count == 1] or found
     # The same band may lie there as COG and as JPEG 2000, and at several cell sizes.
     found = [band for band in found if "jp2" not in band.media_type] or found
     finest = min((band.cell_size for band in found if band.cell_size), default=None)
@@ -170,7 +186,7 @@ def _band_by_name(scene: Scene, name: str) -> Band:
         there = ", ".join(dict.fromkeys(_label(band) for band in scene.bands)) or "no raster bands"
         raise ItemError(
             f"Item {scene.id} has no band {name}: it has {there}",
-            hint=f"if one of these is meant, say --band {name}=ASSET",
+            hint=f"if one of these is meant, say --band {name}=ASSET" if scene.bands else None,
         )
     if len({(band.asset, band.index) for band in found}) > 1:
         there = ", ".join(_label(band) for band in found)
@@ -200,6 +216,7 @@ def _asset_bands(key: str, asset: Mapping[str, Any], properties: Mapping[str, An
         yield Band(
             asset=key,
             index=index,
+            band_count=len(described),
             names=tuple(dict.fromkeys(str(name).lower() for name in names if name)),
             href=str(asset["href"]),
             media_type=media_type,

@@ -58,7 +58,7 @@ def _common_names(item: Mapping[str, Any]) -> dict[str, str]:
 
 def write_bands(wanted: Sequence[int | str]) -> list[dict[str, Any]]:
     """Return a STAC band for each entry of ExtractBands; one that two well-known names share keeps the name it has."""
-    common = {band: COMMON_NAMES.get(band.lower()) for band in wanted if isinstance(band, str)}
+    common = {band: next(iter(COMMON_NAMES.get(band.lower(), ())), None) for band in wanted if isinstance(band, str)}
     described: list[dict[str, Any]] = []
     for band in wanted:
         shared = common.get(band) if isinstance(band, str) else None

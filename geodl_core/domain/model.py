@@ -112,8 +112,8 @@ def make_model(
 
 
 def slug(name: str) -> str:
-    """Return the name with all but letters, digits, `.`, `_` and `-` replaced, fit for ids, keys and file names."""
-    return re.sub(r"[^0-9A-Za-z._-]+", "-", name).strip("-.") or "model"
+    """Return the name, fit for ids: all but letters and digits of any script, `.`, `_` and `-` become `-`."""
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "model"
 
 
 def model_digest(emd: Emd, graph: Graph, preprocessing: Graph | None = None) -> str:

@@ -7,6 +7,9 @@ from typing import Literal
 from geodl_core.domain.model import Model
 from geodl_core.errors import InputError
 
+MOST_PX = 1 << 14
+"""Of a tile's side; what fits the network and the machine is checked when the run is planned."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelArgument:
@@ -26,10 +29,10 @@ def arguments_of(model: Model) -> tuple[ModelArgument, ...]:
     arguments = []
     if not model.halo.is_cropping:
         text = f"pixels of context cut off each side of a tile (default from {model.halo.origin})"
-        arguments.append(ModelArgument("padding", "whole number", model.halo.px, 0, side // 2, text))
+        arguments.append(ModelArgument("padding", "whole number", model.halo.px, 0, max(MOST_PX, model.halo.px), text))
     if not model.is_size_fixed:
         text = "side of a tile in pixels, context included; larger tiles waste less context and need more memory"
-        arguments.append(ModelArgument("tile_size", "whole number", side, model.halo.stride_px, 1 << 14, text))
+        arguments.append(ModelArgument("tile_size", "whole number", side, 1, max(MOST_PX, side), text))
     if model.batch is None:
         arguments.append(ModelArgument("batch_size", "whole number", 1, 1, 256, "tiles given to the network at a time"))
     if model.output == "mask":
@@ -63,11 +66,8 @@ def read_arguments(model: Model, given: Mapping[str, str]) -> dict[str, float]:
         InputError: a name that the model does not take, or a value outside its domain.
     """
     known = {argument.name: argument for argument in arguments_of(model)}
-    problems = [
-        f"{name}: the model {model.name} has no such argument, only {', '.join(known)}"
-        for name in given
-        if name not in known
-    ]
+    there = f"only {', '.join(known)}" if known else "nor any other"
+    problems = [f"{name}: the model {model.name} has no such argument, {there}" for name in given if name not in known]
     values: dict[str, float] = {}
     for name, text in given.items():
         if name in known:

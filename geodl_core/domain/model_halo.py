@@ -50,9 +50,11 @@ def halo_of(
     is_global = known is not None and known.is_global
     if known is not None and known.is_global:
         notes.append(f"the network sees its whole tile: {why_global(known)}")
-    cropped, coarsening = _lost(emd, tensors)
+    cropped, coarsening = _lost(emd, tensors, reach.coarsening if reach is not None else None, notes)
     if cropped:
         origin = "ModelPadding" if emd.ModelPadding else "the graph, which leaves off its border"
+        if is_global:
+            notes.append("its tiles do not overlap, so their scores are not blended: seams may show where they meet")
         return Halo(cropped, origin, True, stride, 1, is_global)
     if emd.Padding is not None:
         if known and known.radius_px is not None and known.radius_px > emd.Padding:
@@ -66,26 +68,39 @@ def halo_of(
     return Halo(quarter - quarter % min(stride, max(quarter, 1)), why, False, stride, coarsening, is_global)
 
 
-def _lost(emd: Emd, tensors: tuple[Tensor, Tensor, Layout]) -> tuple[int, int]:
-    """Return what the network leaves off each side, and how much coarser its result is: (0, 1) for neither."""
+def _lost(emd: Emd, tensors: tuple[Tensor, Tensor, Layout], step: int | None, notes: list[str]) -> tuple[int, int]:
+    """Return what the network leaves off each side, and how much coarser its result is: (0, 1) for neither.
+
+    Half the size may be half the resolution or a border left off; `ModelPadding` decides, else the step that the
+    graph is known to take, else it is taken as resolution.
+    """
     source, result, layout = tensors
     before, after = sizes_of(source, layout), sizes_of(result, layout)
     if None in before or None in after:
-        return emd.ModelPadding or 0, 1
+        return emd.ModelPadding or 0, step or 1
     pairs = [(int(a or 0), int(b or 0)) for a, b in zip(before, after, strict=True)]
-    lost = [a - b for a, b in pairs]
     if emd.ModelPadding:
-        if lost != [2 * emd.ModelPadding] * 2:
+        if any(a - b != 2 * emd.ModelPadding for a, b in pairs):
+            wanted = " × ".join(str(a - 2 * emd.ModelPadding) for a, _ in pairs)
+            found = " × ".join(str(b) for _, b in pairs)
             raise ModelError(
-                f"ModelPadding is {emd.ModelPadding}, so {2 * emd.ModelPadding} rows and columns should be lost, "
-                f"but from {source} to {result} it is {lost}"
+                f"ModelPadding is {emd.ModelPadding}, so a tile of {' × '.join(str(a) for a, _ in pairs)} "
+                f"should give {wanted}, but it gives {found}: {result}"
             )
         return emd.ModelPadding, 1
-    ratios = {a // b for a, b in pairs if b and a % b == 0}
-    if len(ratios) == 1 and all(a % b == 0 for a, b in pairs if b):
-        return 0, ratios.pop()
-    if lost[0] == lost[1] and lost[0] > 0 and lost[0] % 2 == 0:
-        return lost[0] // 2, 1
+    ratios = {a // b if b and a % b == 0 else 0 for a, b in pairs}
+    if step is None and len(ratios) == 1 and 0 not in ratios:
+        step = ratios.pop()
+        if step > 1:
+            (rows, _), _ = pairs
+            notes.append(
+                f"the result is taken to be {step} times coarser than the tile; "
+                f"if the network leaves off its border instead, say ModelPadding {(rows - rows // step) // 2}"
+            )
+    borders = {a - b * (step or 1) for a, b in pairs}
+    border = borders.pop()
+    if not borders and border >= 0 and border % 2 == 0 and (border == 0 or (step or 1) == 1):
+        return border // 2, step or 1
     raise ModelError(
         f"the ONNX output {result} does not fit the input {source}",
         hint="if the network leaves off its border, say so with ModelPadding: (input - output) / 2",

@@ -33,7 +33,7 @@ def layout_of(emd: Emd, source: Tensor) -> Layout:
     """Return the layout in which the channel count fits; NCHW where both or none do."""
     if emd.ModelFormat:
         return emd.ModelFormat
-    bands_wanted = len(emd.ExtractBands) if emd.ExtractBands is not None else None
+    bands_wanted = len(emd.ExtractBands) if emd.ExtractBands else None
     first, last = source.shape[1], source.shape[3]
     if bands_wanted is not None and last == bands_wanted and first != bands_wanted:
         return "NHWC"
@@ -48,7 +48,7 @@ def bands_of(emd: Emd, channels: int | None, source: Tensor) -> tuple[int | str,
     Raises:
         ModelError: the definition names another number of bands than the network takes, or nothing says how many.
     """
-    if emd.ExtractBands is not None:
+    if emd.ExtractBands:
         if channels is not None and channels != len(emd.ExtractBands):
             raise ModelError(
                 f"ExtractBands names {len(emd.ExtractBands)} bands {emd.ExtractBands}, "

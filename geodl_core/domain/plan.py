@@ -10,8 +10,10 @@ from geodl_core.domain.job import Pad
 from geodl_core.domain.window import Window, clip, grow
 from geodl_core.errors import PlanError
 
-SHARD_PIXELS = 16_000_000
-"""A shard's work where the user names no number: a minute or so on two cores, the most that a crash can lose."""
+SHARD_PIXELS = 4_000_000
+"""A shard's work where the user names no number: half a minute or so on two cores, the most that a crash can lose."""
+FEWEST_SHARDS = 8
+"""So that a small scene with a heavy network is not lost whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,8 @@ def shard_tiles(plan: Plan, shard: Shard) -> npt.NDArray[np.int64]:
 def shard_count(plan: Plan, asked: int | None = None) -> int:
     """Return how many shards to run: as asked, else one for each `SHARD_PIXELS`; never more than live tiles."""
     tiles = len(live_tiles(plan))
-    wanted = asked if asked is not None else -(-tiles * plan.core_px[0] * plan.core_px[1] // SHARD_PIXELS)
+    work = -(-tiles * plan.core_px[0] * plan.core_px[1] // SHARD_PIXELS)
+    wanted = asked if asked is not None else max(work, FEWEST_SHARDS)
     if wanted < 1 and asked is not None:
         raise PlanError(f"shards: expected 1 or more, found {asked}")
     return max(1, min(wanted, tiles))

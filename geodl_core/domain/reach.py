@@ -19,6 +19,8 @@ class Reach:
     origin: str
     """What it was found by."""
     notes: tuple[str, ...]
+    coarsening: int | None = None
+    """Input pixels along one of the answer; None where that is not known."""
 
     def __post_init__(self) -> None:
         if self.stride_px < 1:

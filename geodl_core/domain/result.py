@@ -1,5 +1,7 @@
 """A classified scene: what is known once it is computed and written."""
 
+import hashlib
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +11,8 @@ from geodl_core.domain.classes import Storage
 from geodl_core.domain.grid import Grid
 from geodl_core.domain.model import Model
 
+MOST_NAME_BYTES = 200
+"""File systems take 255; drafts and suffixes need some."""
 COG_NAME = "classification.tif"
 TABLE_NAME = "classification.tif.aux.xml"
 PREVIEW_NAME = "preview.png"
@@ -56,6 +60,18 @@ class ClassifiedScene:
 def output_item_id(source_id: str, model_name: str, job_id: str) -> str:
     """Return `<item id>_<model name>_<first 8 of job id>`."""
     return f"{source_id}_{model_name}_{job_id[:8]}"
+
+
+def safe_name(identifier: str) -> str:
+    """Return a file name for an id of anybody: the id itself where it is a plain name, else a part of it and its hash.
+
+    Ids come from URLs and may hold anything: slashes, `..`, drive letters, more letters than a file system takes.
+    """
+    is_plain = re.fullmatch(r"[\w+=@~-][\w .+=@~-]*", identifier) and not identifier.endswith((".", " "))
+    if is_plain and len(identifier.encode()) <= MOST_NAME_BYTES:
+        return identifier
+    kept = re.sub(r"[^\w-]+", "-", identifier).strip("-")[: MOST_NAME_BYTES // 8]
+    return f"{kept}-{hashlib.sha256(identifier.encode()).hexdigest()[:12]}".lstrip("-")
 
 
 def output_collection_id(model_name: str) -> str:

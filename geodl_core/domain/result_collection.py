@@ -19,6 +19,26 @@ def build_collection(
         item: the output Item.
         existing: the Collection as the catalog has it, or None.
     """
+    document = dict(existing or {})
+    document.update(
+        {
+            "type": "Collection",
+            "stac_version": STAC_VERSION,
+            "stac_extensions": [EXTENSIONS[0]],
+            "id": scene.collection,
+            "title": document.get("title", f"Classifications by {scene.model.name}"),
+            "description": document.get("description", f"Scenes classified by {scene.model.name} with geodl."),
+            "license": document.get("license", "other"),
+            "extent": _widened(item, existing),
+            "links": document.get("links", []),
+            "item_assets": {**document.get("item_assets", {}), "classification": _asset_template(item)},
+        }
+    )
+    return document
+
+
+def _widened(item: Mapping[str, Any], existing: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return a Collection's extent with an Item in it."""
     west, south, east, north = item["bbox"]
     times = [item["properties"].get(key) for key in ("start_datetime", "datetime", "end_datetime")]
     start, end = min(filter(None, times)), max(filter(None, times))
@@ -31,30 +51,17 @@ def build_collection(
         west, south = min(west, old_west), min(south, old_south)
         east, north = max(east, old_east), max(north, old_north)
         start, end = min(filter(None, (start, old_start))), max(filter(None, (end, old_end)))
-    template = {
-        key: item["assets"]["classification"][key] for key in ("title", "type", "roles", "classification:classes")
-    }
-    document = dict(existing or {})
-    document.update(
-        {
-            "type": "Collection",
-            "stac_version": STAC_VERSION,
-            "stac_extensions": [EXTENSIONS[0]],
-            "id": scene.collection,
-            "title": document.get("title", f"Classifications by {scene.model.name}"),
-            "description": document.get(
-                "description", f"Scenes classified by the model {scene.model.name} with geodl."
-            ),
-            "license": document.get("license", "other"),
-            "extent": {
-                "spatial": {"bbox": [[west, south, east, north]]},
-                "temporal": {"interval": [[start, end]]},
-            },
-            "links": document.get("links", []),
-            "item_assets": {**document.get("item_assets", {}), "classification": template},
-        }
-    )
-    return document
+    return {"spatial": {"bbox": [[west, south, east, north]]}, "temporal": {"interval": [[start, end]]}}
+
+
+def _asset_template(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the class map of every Item has in common: without counts, which are those of one."""
+    asset = item["assets"]["classification"]
+    classes = [
+        {key: value for key, value in entry.items() if key not in ("count", "percentage")}
+        for entry in asset["classification:classes"]
+    ]
+    return {**{key: asset[key] for key in ("title", "type", "roles")}, "classification:classes": classes}
 
 
 def current_results_query(scene: ClassifiedScene) -> ItemQuery:

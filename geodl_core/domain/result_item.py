@@ -17,6 +17,7 @@ from geodl_core.domain.result import (
     class_rows,
     output_item_id,
     rerun_command,
+    safe_name,
     source_key,
 )
 
@@ -101,7 +102,7 @@ def _properties(scene: ClassifiedScene, now: datetime) -> dict[str, Any]:
 
 def _links(scene: ClassifiedScene, item_id: str) -> list[dict[str, Any]]:
     links: list[dict[str, Any]] = [
-        {"rel": "self", "href": f"./{item_id}.json", "type": "application/geo+json"},
+        {"rel": "self", "href": f"./{safe_name(item_id)}.json", "type": "application/geo+json"},
         {"rel": "collection", "href": "../collection.json", "type": "application/json"},
     ]
     if scene.source_href:

@@ -6,14 +6,18 @@ from math import lcm
 from geodl_core.domain.emd import Emd
 from geodl_core.domain.model import Model, make_model
 from geodl_core.domain.model_tensors import Layout, image_tensors, layout_of
+from geodl_core.domain.radiometry import Radiometry
 from geodl_core.domain.reach import Reach, is_unknown, join_reaches
 from geodl_core.engine.probe_model import probe_reach
 from geodl_core.engine.probe_network import ProbeSpec
+from geodl_core.engine.session import open_session
 from geodl_core.errors import ModelError
-from geodl_core.io.onnx_graph import GraphFile
-from geodl_core.io.onnx_reach import walk_reach
+from geodl_core.io.onnx_graph import Feed, GraphFile, fuse
+from geodl_core.io.onnx_reach import answer_step, walk_reach
 from geodl_core.io.package import ModelPackage
 
+REPAIRED = "definition: "
+"""How notes on repairs begin."""
 PROBE_SEED = 20260101
 USUAL_RANGE = (0.0, 1.0)
 """Of values that a network takes, where its definition says nothing."""
@@ -33,8 +37,19 @@ def load_model(package: ModelPackage, is_probed: bool | None = None) -> Model:
     reach = reach_of(package, is_probed)
     preprocessing = None if package.preprocessing is None else package.preprocessing.graph
     model = make_model(package.emd, package.file.graph, package.name, reach, preprocessing)
-    repairs = tuple(f"definition: {repair}" for repair in package.repairs)
+    repairs = tuple(f"{REPAIRED}{repair}" for repair in package.repairs)
     return replace(model, notes=(*repairs, *model.notes))
+
+
+def require_running(package: ModelPackage, model: Model) -> None:
+    """Make sure that onnxruntime takes a model's network, fused as for a run; pixels are not needed.
+
+    Raises:
+        ModelError: it does not.
+    """
+    count = len(model.bands)
+    as_stored = Radiometry("raw", (1.0,) * count, (0.0,) * count, None)
+    open_session(fuse(package.file, model, Feed(as_stored, "float32", package.preprocessing)), "cpu")
 
 
 def reach_of(package: ModelPackage, is_probed: bool | None = None) -> Reach | None:
@@ -45,7 +60,7 @@ def reach_of(package: ModelPackage, is_probed: bool | None = None) -> Reach | No
         is_probed: as for `load_model`.
     """
     emd, graph = package.emd, package.file.graph
-    source, _ = image_tensors(graph)
+    source, result = image_tensors(graph)
     layout = layout_of(emd, source)
     walked = walk_reach(package.file.proto, source.name, layout)
     is_open = (walked is None or is_unknown(walked)) and emd.Padding is None and not emd.ModelPadding
@@ -54,7 +69,9 @@ def reach_of(package: ModelPackage, is_probed: bool | None = None) -> Reach | No
         probed = probe_of(package.file, emd, layout)
     if walked is None and probed is None:
         return None
-    return _after_preprocessing(join_reaches(walked, probed), package.preprocessing)
+    coarsening = answer_step(package.file.proto, source.name, result.name, layout)
+    joined = replace(join_reaches(walked, probed), coarsening=coarsening)
+    return _after_preprocessing(joined, package.preprocessing)
 
 
 def probe_of(file: GraphFile, emd: Emd | None, layout: Layout) -> Reach:
@@ -87,4 +104,4 @@ def _after_preprocessing(reach: Reach, preprocessing: GraphFile | None) -> Reach
     if before is None or before.radius_px is None:
         raise ModelError("PreprocessingModel: expected a graph that looks at each pixel alone, or a little around it")
     radius = reach.radius_px + before.radius_px
-    return Reach(radius, lcm(reach.stride_px, before.stride_px), reach.is_global, reach.origin, reach.notes)
+    return replace(reach, radius_px=radius, stride_px=lcm(reach.stride_px, before.stride_px))

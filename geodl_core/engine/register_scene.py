@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from geodl_core.domain.query import ItemPage, ItemQuery
-from geodl_core.domain.result import ClassifiedScene
+from geodl_core.domain.result import ClassifiedScene, safe_name
 from geodl_core.domain.result_collection import build_collection, current_results_query, supersede
 from geodl_core.domain.result_item import build_item
 from geodl_core.io.store import write_bytes
@@ -64,11 +64,19 @@ def register_scene(scene: ClassifiedScene, folder: Path, catalog: Catalog, now: 
     published = _with_absolute_hrefs(item, folder)
     published, replaced = supersede(published, earlier, now)
     item["links"] = [*item["links"], *(link for link in published["links"] if link["rel"] == "predecessor-version")]
-    _write_json(folder.parent / COLLECTION_NAME, collection)
-    _write_json(folder / f"{item['id']}.json", item)
+    _write_json(folder / f"{safe_name(item['id'])}.json", item)
+    _write_json(folder.parent / COLLECTION_NAME, {**collection, "links": _item_links(folder.parent)})
     catalog.put_collection(collection)
     catalog.put_items([published, *replaced])
     return published
+
+
+def _item_links(folder: Path) -> list[dict[str, Any]]:
+    """Return links from a Collection beside its results to their Items, so that it can be browsed without a catalog."""
+    items = sorted(path for path in folder.glob("*/*.json") if path.stem == path.parent.name)
+    return [
+        {"rel": "item", "href": f"./{path.parent.name}/{path.name}", "type": "application/geo+json"} for path in items
+    ]
 
 
 def _with_absolute_hrefs(item: Mapping[str, Any], folder: Path) -> dict[str, Any]:

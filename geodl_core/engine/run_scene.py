@@ -23,6 +23,7 @@ from geodl_core.domain.result import (
     StoredFile,
     output_collection_id,
     output_item_id,
+    safe_name,
 )
 from geodl_core.engine.merge_scene import merge_scene
 from geodl_core.engine.plan_scene import ScenePlan, plan_scene
@@ -108,7 +109,7 @@ def run_scene(
     planned = plan_scene(request.item, model, request.arguments)
     collection = request.collection or output_collection_id(model.name)
     item_id = output_item_id(planned.job.item_id, model.name, planned.plan.job_id)
-    folder = request.out / collection / item_id
+    folder = request.out / safe_name(collection) / safe_name(item_id)
     with held_folder(folder):
         existing = catalog.get_item(collection, item_id)
         if existing and not request.is_forced and _is_complete(existing, folder):
@@ -138,13 +139,15 @@ def _run_shards(request: RunRequest, planned: ScenePlan, folder: Path, listen: C
     shards = [Shard(n, of) for n in range(of)]
     paths = [folder / f"{shard.n:05d}-of-{of:05d}.part" for shard in shards]
     listen(Event("planned", planned, len(live_tiles(plan))))
-    missing = []
+    missing, found = [], 0
     for shard, path in zip(shards, paths, strict=True):
         tiles = shard_tiles(plan, shard)
         if is_part_whole(path, plan.job_id, tiles):
-            listen(Event("resumed", tiles=len(tiles)))
+            found += len(tiles)
         else:
             missing.append((shard, path))
+    if found:
+        listen(Event("resumed", tiles=found))
     if not missing:
         return paths
     with SceneReader(plan) as reader:

@@ -23,11 +23,14 @@ DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
     lzma.LZMAError,
-    OSError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
     EOFError,
-    KeyError,
-    NotImplementedError,
+    LookupError,
+    OSError,
     RuntimeError,
+    TypeError,
     ValueError,
 )
 """What the libraries raise on archives that are damaged, encrypted, or packed by a method they lack."""
@@ -99,10 +102,10 @@ def _seven_zip_entries(path: Path) -> Iterator[tuple[str, int, int]]:
 
 
 def _read_seven_zip(path: Path, names: list[str]) -> dict[str, bytes]:
-    from py7zr.io import BytesIOFactory  # noqa: PLC0415  # optional
-
-    factory = BytesIOFactory(MAX_MEMBER_BYTES)
     with _seven_zip(path) as archive:
+        from py7zr.io import BytesIOFactory  # noqa: PLC0415  # optional; there, since the archive is open
+
+        factory = BytesIOFactory(MAX_MEMBER_BYTES)
         archive.extract(targets=names, factory=factory)
     products = {name: product.read() for name, product in factory.products.items()}
     return {name: products[name] for name in names}
@@ -120,7 +123,7 @@ def _seven_zip(path: Path) -> Iterator[Any]:
     try:
         with py7zr.SevenZipFile(path) as archive:
             yield archive
-    except (py7zr.exceptions.ArchiveError, py7zr.exceptions.UnsupportedCompressionMethodError) as error:
+    except (py7zr.exceptions.ArchiveError, py7zr.PasswordRequired) as error:
         raise ValueError(str(error)) from error
 
 

@@ -1,9 +1,11 @@
 """Rasters read by window: several bands of several files become one chip on the job's grid."""
 
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,7 +15,7 @@ import rasterio
 from rasterio._err import CPLE_BaseError  # what GDAL raises where rasterio gives it no class of its own
 from rasterio.crs import CRS
 from rasterio.enums import MaskFlags, Resampling
-from rasterio.errors import RasterioError, RasterioIOError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import calculate_default_transform
 from rasterio.windows import Window as RasterioWindow
@@ -251,15 +253,20 @@ def _opened(href: str, asset: str) -> Iterator[Any]:
 
 def _open(href: str, asset: str) -> Any:
     try:
-        with rasterio.Env(**_options(href)):
+        with rasterio.Env(**_options(href)), warnings.catch_warnings():
+            # A raster without georeference gets an error of its own, where it matters.
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
             return rasterio.open(href)
     except (RasterioIOError, CPLE_BaseError) as error:
         shown = hide_secrets(href)
         if href.startswith(REMOTE):
-            raise StoreError(f"asset {asset}: {shown} cannot be opened as a raster now") from error
-        raise ItemError(
-            f"asset {asset}: expected a raster at {shown}, found a file that cannot be opened as one, or none"
-        ) from error
+            raise StoreError(
+                f"asset {asset}: {shown} cannot be opened as a raster now",
+                hint="is the network there, the link still signed, and are credentials set?",
+            ) from error
+        there = Path(shown.removeprefix("file://")).exists()
+        found = "a file that cannot be opened as one" if there else "no file"
+        raise ItemError(f"asset {asset}: expected a raster at {shown}, found {found}") from error
 
 
 @contextmanager

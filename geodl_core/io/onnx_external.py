@@ -1,6 +1,6 @@
 """Weights that an ONNX model keeps outside itself: taken in, from beside it alone."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import onnx
@@ -24,7 +24,7 @@ def embed_external(
     Raises:
         ModelError: a name that leads elsewhere, or data that is missing or too short.
     """
-    tensors = [tensor for tensor in proto.graph.initializer if tensor.data_location == TensorProto.EXTERNAL]
+    tensors = [tensor for tensor in _tensors(proto) if tensor.data_location == TensorProto.EXTERNAL]
     if not tensors:
         return
     placed = [(tensor, {entry.key: entry.value for entry in tensor.external_data}) for tensor in tensors]
@@ -46,6 +46,30 @@ def embed_external(
         tensor.data_location = TensorProto.DEFAULT
         del tensor.external_data[:]
     yield from (contents[name] for name in names)
+
+
+def _tensors(proto: onnx.ModelProto) -> Iterator[TensorProto]:
+    """Yield every tensor of a model, those of branches, constants and functions among them."""
+    yield from _graph_tensors(proto.graph)
+    for function in proto.functions:
+        yield from _node_tensors(function.node)
+
+
+def _graph_tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    yield from _node_tensors(graph.node)
+
+
+def _node_tensors(nodes: Iterable[onnx.NodeProto]) -> Iterator[TensorProto]:
+    for node in nodes:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                yield from (sparse.values, sparse.indices)
+            for graph in (attribute.g, *attribute.graphs):
+                yield from _graph_tensors(graph)
 
 
 def _harmless(name: str, origin: str) -> str:

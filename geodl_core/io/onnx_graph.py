@@ -19,6 +19,8 @@ from geodl_core.io.onnx_external import embed_external
 
 MIN_OPSET = 7
 """Before it, arithmetic does not broadcast."""
+RESIZE_OPSET = 11
+"""From it on pixels can be told to have their centres where they have them."""
 PREFIX = "geodl_"
 PIXELS = f"{PREFIX}pixels"
 ANSWER = f"{PREFIX}answer"
@@ -109,8 +111,15 @@ def fuse(file: GraphFile, model: Model, feed: Feed, gives_scores: bool = False) 
         may keep a channel axis of 1; with `gives_scores` (N, C, h, w) float32 in [0, 1].
 
     Raises:
-        ModelError: larger than the 2 GB that one ONNX message may have, or a preprocessing graph of another kind.
+        ModelError: larger than the 2 GB that one ONNX message may have, a coarse result of an early opset, or a
+            preprocessing graph of another kind.
     """
+    if model.halo.coarsening > 1 and file.graph.opset < RESIZE_OPSET:
+        raise ModelError(
+            f"the network's result is {model.halo.coarsening} times coarser than its input, "
+            f"which needs ONNX opset {RESIZE_OPSET} or later, found {file.graph.opset}",
+            hint="export the network with a later opset",
+        )
     proto = onnx.ModelProto()
     proto.CopyFrom(file.proto)
     graph = proto.graph
@@ -184,11 +193,17 @@ def _after(model: Model, gives_scores: bool) -> list[onnx.NodeProto]:
     if model.layout == "NHWC" and len(model.result.shape) == 4:
         steps.append(("Transpose", [], {"perm": [0, 3, 1, 2]}))
     if model.halo.coarsening > 1:
-        steps.append(("Resize", ["", f"{PREFIX}coarsening"], _resize_attributes(model)))
+        # Whole numbers of 64 bits cannot be resized.
+        kind = TensorProto.INT32 if model.output == "class map" else TensorProto.FLOAT
+        steps.append(("Cast", [], {"to": kind}))
+        steps.append(("Resize", [f"{PREFIX}region", f"{PREFIX}coarsening"], _resize_attributes(model)))
     if model.output == "mask" and not model.is_activated:
         steps.append(("Sigmoid", [], {}))
     elif model.output == "scores" and gives_scores and not model.is_activated:
-        steps.append(("Softmax", [], {"axis": 1}))
+        # Over the last axis, where every opset means a pixel's scores; before 13 it is all axes from the named one on.
+        steps.append(("Transpose", [], {"perm": [0, 2, 3, 1]}))
+        steps.append(("Softmax", [], {"axis": 3}))
+        steps.append(("Transpose", [], {"perm": [0, 3, 1, 2]}))
     if model.output == "scores" and not gives_scores:
         steps.append(("ArgMax", [], {"axis": 1, "keepdims": 0}))
     elif model.output == "mask" and not gives_scores:
@@ -225,6 +240,7 @@ def _constants(radiometry: Radiometry, model: Model) -> list[TensorProto]:
         arrays["threshold"] = np.asarray(model.threshold, np.float32)
     if model.halo.coarsening > 1:
         spatial = [model.halo.coarsening] * 2
+        arrays["region"] = np.asarray([], np.float32)
         arrays["coarsening"] = np.asarray([1] * (len(model.result.shape) - 2) + spatial, np.float32)
     return [numpy_helper.from_array(array, f"{PREFIX}{name}") for name, array in arrays.items()]
 

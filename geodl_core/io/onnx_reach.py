@@ -173,6 +173,24 @@ def walk_reach(
     return first
 
 
+def answer_step(proto: onnx.ModelProto, input_name: str, output_name: str, layout: Layout) -> int | None:
+    """Return how many input pixels lie along one pixel of an output, None where that is not a whole number, or unknown.
+
+    Args:
+        proto: the model.
+        input_name: the input that takes the image.
+        output_name: the output that is meant.
+        layout: of both.
+    """
+    if proto.functions:
+        proto = inliner.inline_local_functions(proto)
+    answer = Walk(proto, input_name, layout, SIZES[0]).values.get(output_name)
+    if not isinstance(answer, Pixels) or answer.axis("row") is None or answer.axis("col") is None:
+        return None
+    step = answer.rows.step
+    return int(step) if step == answer.cols.step and step >= 1 and step.denominator == 1 else None
+
+
 def _reach(walk: Walk, names: Sequence[str]) -> Reach | None:
     """Return the reach of the outputs together."""
     tensors = [walk.values.get(name) for name in names]

@@ -55,6 +55,11 @@ def load_package(location: str, is_strict: bool = False) -> ModelPackage:
         raise ModelError(f"{location}: expected a .emd or .dlpk file, found none that can be read") from error
     if is_archive(head):
         return _from_archive(path, is_strict)
+    if path.suffix.lower() == ".onnx":
+        raise ModelError(
+            f"{location}: expected a model definition, found a network",
+            hint=f"describe it: geodl model init {location}",
+        )
     reading = read_for_run(content, str(path), is_strict)
     return _package(reading, content, _beside(reading.emd, path.parent), path.stem, str(path.absolute()))
 

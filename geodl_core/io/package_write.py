@@ -82,6 +82,14 @@ def preprocessing_bytes(package: ModelPackage) -> bytes | None:
     return _whole(package, package.emd.PreprocessingModel or "", package.preprocessing)
 
 
+def package_name(path: str) -> str:
+    """Return a file's name within a package: a plain relative path as it is, the last part of any other."""
+    relative = path.replace("\\", "/").removeprefix("./")
+    windows = PureWindowsPath(path)
+    is_plain = not windows.drive and not windows.is_absolute() and set(relative.split("/")).isdisjoint(_ODD_PARTS)
+    return relative if is_plain else file_name(path)
+
+
 def file_name(path: str) -> str:
     """Return the last part of a path as definitions have them, from Windows or not."""
     return PureWindowsPath(path).name

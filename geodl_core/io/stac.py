@@ -44,7 +44,13 @@ def parse_item(document: Any, location: str) -> dict[str, Any]:
     shown = hide_secrets(location)
     if not isinstance(document, dict) or document.get("type") != "Feature":
         kind = document.get("type") if isinstance(document, dict) else type(document).__name__
-        raise ItemError(f"{shown}: expected a STAC Item (a GeoJSON Feature), found {kind}")
+        raise ItemError(
+            f"{shown}: expected a STAC Item (a GeoJSON Feature), found {kind or 'JSON without a type'}",
+            hint="take one Item out of it" if kind == "FeatureCollection" else "docs/items.md shows a small Item",
+        )
+    lacking = [key for key in ("id", "properties", "assets", "stac_version") if not document.get(key)]
+    if lacking:
+        raise ItemError(f"{shown}: expected a STAC Item, found a Feature without {', '.join(lacking)}")
     try:
         with warnings.catch_warnings():
             # Migration warns of extensions that it leaves as they are; geodl reads both forms.
@@ -75,7 +81,10 @@ def _read(location: str) -> str:
             f"{location}: expected a STAC Item, found no file that can be read", hint="give a path or URL of item.json"
         ) from error
     except UnicodeDecodeError as error:
-        raise ItemError(f"{location}: expected a STAC Item as JSON text, found other bytes") from error
+        raise ItemError(
+            f"{location}: expected a STAC Item (JSON text), found other bytes",
+            hint="a raster is described by an Item first: docs/items.md shows a small one",
+        ) from error
 
 
 def _fetch(url: str) -> str:

@@ -95,7 +95,7 @@ def storage_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        hint = "free some space, or choose another folder with --out" if full else "choose another folder with --out"
+        hint = "free some space, or write to another place" if full else "write to another place"
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise StoreError(f"{path}: cannot be written: {reason}", hint=hint) from error
 

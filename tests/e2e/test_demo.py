@@ -5,6 +5,7 @@ import re
 import subprocess
 
 import rasterio
+
 from conftest import ROOT
 
 

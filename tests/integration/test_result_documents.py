@@ -4,16 +4,17 @@ import hashlib
 import json
 import shlex
 import subprocess
+from pathlib import Path
 
 import pystac
 import pytest
 import rasterio
+
 from commands import geodl, run_json
+from geodl_core.catalog.sqlite import SqliteCatalog
 from networks import CLASSES, conv_network, write_emd
 from scenes import write_scene
 from schemas import require_valid
-
-from geodl_core.catalog.sqlite import SqliteCatalog
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +31,7 @@ def result(tmp_path_factory):
 
 def documents(result):
     """Return the Item beside the files and the one in the catalog."""
-    with open(result["item"]) as file:
-        beside = json.load(file)
+    beside = json.loads(Path(result["item"]).read_text())
     with SqliteCatalog(result["catalog"]) as catalog:
         return beside, catalog.get_item(result["collection"], result["id"])
 
@@ -52,8 +52,7 @@ def test_every_asset_has_its_checksum(result):
     beside, catalogued = documents(result)
     base = pystac.Item.from_file(result["item"])
     for key, asset in catalogued["assets"].items():
-        with open(asset["href"], "rb") as file:
-            content = file.read()
+        content = Path(asset["href"]).read_bytes()
         assert asset["file:size"] == len(content)
         assert asset["file:checksum"] == "1220" + hashlib.sha256(content).hexdigest()
         assert base.assets[key].get_absolute_href() == asset["href"]
@@ -75,15 +74,13 @@ def test_provenance_is_complete(result):
     again = geodl(*words[1:], "--out", result["work"] / "again")
     assert again.returncode == 0, again.stderr
     (cog,) = (result["work"] / "again").rglob("classification.tif")
-    with open(result["assets"]["classification"], "rb") as file:
-        assert cog.read_bytes() == file.read()
+    assert cog.read_bytes() == Path(result["assets"]["classification"]).read_bytes()
 
 
 def test_data_files_tell_nothing_of_the_run(result):
     """No data file holds a path, so that the same job gives the same bytes elsewhere."""
     for href in result["assets"].values():
-        with open(href, "rb") as file:
-            assert str(result["work"]).encode() not in file.read()
+        assert str(result["work"]).encode() not in Path(href).read_bytes()
 
 
 def test_search_finds_it(result):
@@ -103,8 +100,7 @@ def test_search_finds_it(result):
 def test_run_from_the_catalog(result):
     """ITEM may be catalog:COLLECTION/ID; the job is that of the same Item from its file."""
     with SqliteCatalog(result["catalog"]) as catalog:
-        with open(result["source"]) as file:
-            item = json.load(file)
+        item = json.loads(Path(result["source"]).read_text())
         catalog.put_collection({"type": "Collection", "id": "scenes"})
         catalog.put_item(item)
     emd = result["work"] / "net.emd"

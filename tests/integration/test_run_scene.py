@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
+import pystac
 import pytest
 import rasterio
 from rasterio.enums import Resampling
@@ -229,3 +230,31 @@ def test_tiny_scene(tmp_path):
     padded = np.pad(pixels, ((0, 0), (8, 8), (8, 8)), mode="reflect")
     expected = VALUES[run_whole(tmp_path / "net.onnx", padded)[8:-8, 8:-8]]
     assert np.array_equal(class_map(run(request_for(tmp_path, item, arguments=Arguments(pad="reflect")))), expected)
+
+
+@pytest.mark.parametrize(
+    "name", ["../../../escape", "/tmp/abs", "a/b", "..", "C:\\x", "сцена/1", "x" * 300, " ", "con.\n"]
+)
+def test_ids_of_anybody_stay_inside(scene, name):
+    """Whatever the ids of Item and Collection hold, every file of the result lies below --out, side by side."""
+    folder, item, _ = scene
+    document = json.loads(item.read_text())
+    document["id"] = name
+    item.write_text(json.dumps(document))
+    outside = {path for path in folder.rglob("*") if path != folder / "out"}
+    result = run(request_for(folder, item, out="out", collection=name))
+    assert result.item["id"].startswith(name)
+    (folder_found,) = {path.parent for path in (folder / "out").rglob("classification.tif")}
+    assert folder_found.parent.parent == folder / "out"
+    assert len(list(folder_found.glob("*.json"))) == 1
+    new = {path for path in folder.rglob("*") if not path.is_relative_to(folder / "out")} - outside
+    assert all(path.name.startswith("out.db") for path in new)
+
+
+def test_collection_can_be_browsed(scene):
+    """The Collection beside the results leads to their Items without any catalog."""
+    folder, item, _ = scene
+    result = run(request_for(folder, item))
+    collection = pystac.Collection.from_file(str(result.folder.parent / "collection.json"))
+    assert [found.id for found in collection.get_items()] == [result.item["id"]]
+    assert "count" not in str(collection.to_dict()["item_assets"])

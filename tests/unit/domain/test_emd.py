@@ -267,7 +267,7 @@ def test_templates_are_readable() -> None:
     """An export template is read for inspection, its placeholders listed; only needed ones keep it from running."""
     template = {**MINIMAL, "Framework": "e.g. TensorFlow", "Description": "e.g. a model", "ImageHeight": "e.g. 256"}
     reading = read_emd(json.dumps(template), "m.emd")
-    assert reading.placeholders == ("Framework", "ImageHeight", "Description")
+    assert reading.placeholders == {key: template[key] for key in ("Framework", "ImageHeight", "Description")}
     assert (reading.emd.Framework, reading.emd.ImageHeight) == (None, None)
     with pytest.raises(ModelError, match="Framework, ImageHeight, Description"):
         parse_emd(json.dumps(template), "m.emd")

@@ -153,9 +153,9 @@ def test_model_padding() -> None:
 @pytest.mark.parametrize(
     ("result", "padding", "said"),
     [
-        ((1, 3, 48, 48), 4, r"ModelPadding is 4, so 8 .* it is \[16, 16\]"),
-        ((1, 3, 64, 64), 8, r"it is \[0, 0\]"),
-        ((1, 3, 48, 56), 8, r"it is \[16, 8\]"),
+        ((1, 3, 48, 48), 4, "ModelPadding is 4, so a tile of 64 × 64 should give 56 × 56, but it gives 48 × 48"),
+        ((1, 3, 64, 64), 8, "should give 48 × 48, but it gives 64 × 64"),
+        ((1, 3, 48, 56), 8, "should give 48 × 48, but it gives 48 × 56"),
         ((1, 3, 48, 56), None, "does not fit the input"),
         ((1, 3, 49, 49), 0, "does not fit the input"),
         ((1, 3, 32, 16), None, "does not fit the input"),
@@ -229,11 +229,8 @@ def test_scaling_that_does_not_fit(changes: dict[str, object]) -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        pytest.param({}, marks=pytest.mark.xfail(strict=True, reason="a model of no bands is made")),
-        pytest.param(
-            {"NormalizationStats": {key: [] for key in [*STATS, "scaled_std_values"]}},
-            marks=pytest.mark.xfail(strict=True, raises=ValueError, reason="ValueError: min() of nothing"),
-        ),
+        pytest.param({}),
+        pytest.param({"NormalizationStats": {key: [] for key in [*STATS, "scaled_std_values"]}}),
     ],
 )
 def test_no_bands(fields: dict[str, object]) -> None:
@@ -275,6 +272,5 @@ def test_slugs_are_fit_for_ids(name: str) -> None:
     made = slug(name)
     assert made
     assert slug(made) == made
-    assert made.isascii()
     assert not set(made) & set("/\\ :?#%")
     assert made not in (".", "..")

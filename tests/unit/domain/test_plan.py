@@ -106,11 +106,12 @@ def test_shards_partition_the_live_tiles(
 
 
 def test_shard_count_from_the_work() -> None:
-    """Without a number there is a shard for each `SHARD_PIXELS`, at least one, at most one a tile."""
+    """Without a number there is a shard for each `SHARD_PIXELS`, eight or more, but at most one a tile."""
     large = plan_of(grid_of(10980, 10980), (512, 512))
     tiles = len(live_tiles(large))
     assert shard_count(large) == -(-tiles * 512 * 512 // SHARD_PIXELS)
-    assert shard_count(plan_of(grid_of(9, 9), (3, 3))) == 1
+    assert shard_count(plan_of(grid_of(9, 9), (3, 3))) == 8
+    assert shard_count(plan_of(grid_of(9, 9), (9, 3))) == 3
     assert shard_count(plan_of(grid_of(9, 9), (3, 3)), 100) == 9
     nothing = plan_of(grid_of(9, 9), (3, 3), live=np.zeros((3, 3), np.bool_))
     assert shard_count(nothing) == 1

@@ -188,9 +188,6 @@ def test_damaged_archives(tmp_path: Path, pack: Packer) -> None:
     assert odd == set()
 
 
-@pytest.mark.xfail(
-    strict=True, reason="TypeError, AssertionError, OverflowError and AttributeError of py7zr get through"
-)
 def test_damaged_directories(tmp_path: Path) -> None:
     """A 7-Zip archive whose directory makes no sense but carries the right checksums is a ModelError too."""
     path = tmp_path / "p.dlpk"
@@ -217,7 +214,6 @@ def test_damaged_directories(tmp_path: Path) -> None:
     assert odd == set()
 
 
-@pytest.mark.xfail(strict=True, reason="py7zr's PasswordRequired is no ArchiveError and gets through")
 @pytest.mark.parametrize("is_header_locked", [False, True])
 def test_encrypted_seven_zip(tmp_path: Path, is_header_locked: bool) -> None:
     """A 7-Zip archive with a password is a ModelError, whether its names can be read or not."""
@@ -273,10 +269,7 @@ def test_files_that_are_not_there(tmp_path: Path, pack: Packer) -> None:
     "ask",
     [
         "archive_sizes(path)",
-        pytest.param(
-            "read_archive(path, ['m.emd'])",
-            marks=pytest.mark.xfail(strict=True, reason="ModuleNotFoundError: read_archive imports py7zr.io unguarded"),
-        ),
+        pytest.param("read_archive(path, ['m.emd'])"),
     ],
 )
 def test_without_py7zr(tmp_path: Path, ask: str) -> None:

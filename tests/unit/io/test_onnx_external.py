@@ -267,10 +267,6 @@ def hidden(kind: str) -> bytes:
     return content
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="only the graph's own initializers are looked at: onnxruntime reads a branch's from the working folder",
-)
 @pytest.mark.parametrize("kind", ["branch", "constant"])
 def test_weights_within_branches_and_constants(tmp_path: Path, kind: str) -> None:
     """Weights of branches and of Constant nodes are taken in or refused like all others."""

@@ -163,9 +163,7 @@ def test_activations_are_recognised(operator: str | None, tail: tuple[str, ...])
 SOFTMAX_OF_ALL = "before opset 13 Softmax flattens all axes from `axis` on: scores are shares of the whole tile"
 
 
-@pytest.mark.parametrize(
-    "opset", [pytest.param(12, marks=pytest.mark.xfail(strict=True, reason=SOFTMAX_OF_ALL)), 13, 17]
-)
+@pytest.mark.parametrize("opset", [pytest.param(12), 13, 17])
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 def test_scores_to_be_blended(layout: str, opset: int) -> None:
     """With `gives_scores` a pixel's scores come out as (N, C, h, w), made to sum to 1, whatever the layout."""
@@ -213,10 +211,8 @@ NO_RESIZE = (
         ("scores", 17),
         ("mask", 17),
         ("scores", 13),
-        pytest.param("class map", 17, marks=pytest.mark.xfail(strict=True, reason=NO_WHOLE_NUMBERS)),
-        pytest.param("scores", 12, marks=pytest.mark.xfail(strict=True, reason=NO_RESIZE)),
-        pytest.param("scores", 10, marks=pytest.mark.xfail(strict=True, reason=NO_RESIZE)),
-        pytest.param("scores", 9, marks=pytest.mark.xfail(strict=True, reason=NO_RESIZE)),
+        ("class map", 17),
+        ("scores", 12),
     ],
 )
 @pytest.mark.parametrize("factor", [2, 4])
@@ -233,6 +229,14 @@ def test_coarse_results(output: str, opset: int, factor: int) -> None:
     between = np.stack([np.interp(np.arange(16), centres, row) for row in scores])
     expected = {"scores": between.argmax(0), "mask": between[0] > 0, "class map": scores.argmax(0).repeat(factor)}
     np.testing.assert_array_equal(classes, np.tile(expected[output], (1, 16, 1)))
+
+
+@pytest.mark.parametrize("opset", [9, 10])
+def test_coarse_results_of_early_opsets(opset: int) -> None:
+    """Before opset 11 nothing says where pixels have their centres: a ModelError that names both opsets."""
+    file, model = coarse("scores", 2, opset)
+    with pytest.raises(ModelError, match=f"opset 11 or later, found {opset}"):
+        fuse(file, model, Feed(PLAIN, "uint8"))
 
 
 def preprocessing(opset: int = 17, with_weights_as_inputs: bool = False) -> GraphFile:

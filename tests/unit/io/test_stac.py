@@ -88,7 +88,13 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("document", "found"),
-    [({**ITEM, "type": "Collection"}, "Collection"), ([], "list"), (None, "NoneType"), ({}, "None"), ("x", "str")],
+    [
+        ({**ITEM, "type": "Collection"}, "Collection"),
+        ([], "list"),
+        (None, "NoneType"),
+        ({}, "JSON without a type"),
+        ("x", "str"),
+    ],
 )
 def test_documents_that_are_no_items(tmp_path: Path, document: object, found: str) -> None:
     """A Collection or other JSON is an ItemError that says what was found."""
