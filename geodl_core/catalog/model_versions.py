@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import Any
 
 from geodl_core.catalog.model_files import properties_of
-from geodl_core.domain.mlm_carry import CARRIED
+from geodl_core.domain.mlm.carry import CARRIED
 from geodl_core.errors import ModelError
 
 RELS = frozenset({"predecessor-version", "successor-version", "latest-version"})

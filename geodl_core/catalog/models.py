@@ -17,7 +17,7 @@ from geodl_core.catalog.model_versions import (
     name_of,
     version_of,
 )
-from geodl_core.domain.mlm_write import (
+from geodl_core.domain.mlm.write import (
     ALWAYS,
     MODELS,
     STAC_VERSION,
@@ -26,12 +26,12 @@ from geodl_core.domain.mlm_write import (
     ModelFacts,
     mlm_item,
 )
-from geodl_core.domain.model import make_model, slug
+from geodl_core.domain.model.model import make_model, slug
 from geodl_core.domain.query import ItemQuery
-from geodl_core.domain.result import StoredFile
+from geodl_core.domain.result.result import StoredFile
 from geodl_core.engine.register_scene import Catalog
 from geodl_core.errors import ModelError
-from geodl_core.io.onnx_graph import GraphFile, load_graph
+from geodl_core.io.network.graph import GraphFile, load_graph
 from geodl_core.io.package import ModelPackage
 from geodl_core.io.package_write import file_name, network_bytes, preprocessing_bytes
 from geodl_core.io.store import multihash, storage_errors, write_bytes

@@ -11,18 +11,18 @@ from rich.text import Text
 
 from geodl_core.cli.model_source import open_package
 from geodl_core.domain.classes import default_color
-from geodl_core.domain.emd import Emd, EmdReading, missing_for_run, read_emd, task_of
-from geodl_core.domain.emd_propose import guess_layout
-from geodl_core.domain.graph import Graph
-from geodl_core.domain.model import make_model
-from geodl_core.domain.model_tensors import Layout, image_tensors, layout_of, sizes_of
-from geodl_core.domain.outputs import describe_outputs
-from geodl_core.domain.reach import Reach, is_unknown, join_reaches, why_global
+from geodl_core.domain.emd.definition import Emd, EmdReading, missing_for_run, read_emd, task_of
+from geodl_core.domain.emd.propose import guess_layout
+from geodl_core.domain.model.model import make_model
+from geodl_core.domain.model.tensors import Layout, image_tensors, layout_of, sizes_of
+from geodl_core.domain.network.graph import Graph
+from geodl_core.domain.network.outputs import describe_outputs
+from geodl_core.domain.network.reach import Reach, is_unknown, join_reaches, why_global
 from geodl_core.engine.load_model import probe_of
 from geodl_core.errors import ModelError
-from geodl_core.io.onnx_cost import graph_cost
-from geodl_core.io.onnx_graph import GraphFile, read_graph_file
-from geodl_core.io.onnx_reach import walk_reach
+from geodl_core.io.network.cost import graph_cost
+from geodl_core.io.network.graph import GraphFile, read_graph_file
+from geodl_core.io.network.reach import walk_reach
 
 LABEL_WIDTH = 10
 

@@ -25,8 +25,8 @@ def edit(emd: Path, changes: tuple[str, ...], removed: tuple[str, ...], output: 
       geodl model edit from_arcgis.emd -o repaired.emd
     """
     from geodl_core.cli.model_init import key_value
-    from geodl_core.domain.emd import Emd, read_emd
-    from geodl_core.domain.emd_write import write_emd
+    from geodl_core.domain.emd.definition import Emd, read_emd
+    from geodl_core.domain.emd.write import write_emd
     from geodl_core.io.store import write_bytes
 
     reading = read_emd(_content(emd), str(emd))
@@ -64,7 +64,7 @@ def pack(emd: Path, output: Path | None, force: bool) -> None:
       geodl model pack net.emd
       geodl model pack net.emd -o share/roads.dlpk
     """
-    from geodl_core.domain.emd_write import write_emd
+    from geodl_core.domain.emd.write import write_emd
     from geodl_core.io.package import load_package
     from geodl_core.io.package_write import network_bytes, package_name, preprocessing_bytes, write_package
 

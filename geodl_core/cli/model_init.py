@@ -41,13 +41,13 @@ def init(network: Path, output: Path | None, force: bool, **options: Any) -> Non
       geodl model init net.onnx --bands Blue,Green,Red,NearInfrared --data-range 0,1 \\
           --class 1:Water:#4169E1 --class 2:Forest:#226E32 --class 3:Crops
     """
-    from geodl_core.domain.emd import read_emd
-    from geodl_core.domain.emd_propose import guess_layout, propose_emd
-    from geodl_core.domain.emd_write import write_emd
-    from geodl_core.domain.model import make_model
-    from geodl_core.domain.model_tensors import image_tensors
-    from geodl_core.io.onnx_graph import read_graph_file
-    from geodl_core.io.onnx_reach import answer_step, walk_reach
+    from geodl_core.domain.emd.definition import read_emd
+    from geodl_core.domain.emd.propose import guess_layout, propose_emd
+    from geodl_core.domain.emd.write import write_emd
+    from geodl_core.domain.model.model import make_model
+    from geodl_core.domain.model.tensors import image_tensors
+    from geodl_core.io.network.graph import read_graph_file
+    from geodl_core.io.network.reach import answer_step, walk_reach
     from geodl_core.io.store import write_bytes
 
     target = output or network.with_suffix(".emd")

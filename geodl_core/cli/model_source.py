@@ -5,7 +5,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from geodl_core.domain.model import Model
+from geodl_core.domain.model.model import Model
 from geodl_core.engine.load_model import load_model
 from geodl_core.errors import ModelError
 from geodl_core.io.package import ModelPackage, load_package

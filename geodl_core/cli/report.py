@@ -10,7 +10,7 @@ from rich.text import Text
 
 from geodl_core.domain.grid import cell_size
 from geodl_core.domain.plan import tile_count
-from geodl_core.domain.result import safe_name
+from geodl_core.domain.result.result import safe_name
 
 if TYPE_CHECKING:
     from geodl_core.engine.plan_scene import ScenePlan

@@ -11,7 +11,7 @@ from geodl_core.settings import CATALOG_NAME, Settings
 
 if TYPE_CHECKING:
     from geodl_core.domain.job import Arguments
-    from geodl_core.domain.model import Model
+    from geodl_core.domain.model.model import Model
     from geodl_core.engine.run_scene import RunResult
 
 CATALOG_PREFIX = "catalog:"
@@ -22,7 +22,7 @@ def _help_model(context: click.Context, parameter: click.Parameter, value: str |
     if value is None or context.resilient_parsing:
         return
     from geodl_core.cli.model_source import open_model
-    from geodl_core.domain.model_arguments import arguments_of, describe_argument
+    from geodl_core.domain.model.arguments import arguments_of, describe_argument
 
     _, model = open_model(value, Settings.from_env().catalog)
     arguments = arguments_of(model)
@@ -134,7 +134,7 @@ def _item_of(catalog: Any, item: str) -> dict[str, Any]:
 
 
 def _model_arguments(model: "Model", texts: tuple[str, ...]) -> dict[str, float]:
-    from geodl_core.domain.model_arguments import read_arguments, split_arguments
+    from geodl_core.domain.model.arguments import read_arguments, split_arguments
 
     return read_arguments(model, split_arguments(texts))
 

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from geodl_core.domain.item import Band, Scene
-from geodl_core.domain.model_scaling import Scaling
+from geodl_core.domain.model.scaling import Scaling
 from geodl_core.errors import ItemError
 
 Kind = Literal["raw", "reflectance"]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from geodl_core.domain.job import Arguments, Pad
-from geodl_core.domain.model import Model
+from geodl_core.domain.model.model import Model
 from geodl_core.errors import PlanError
 
 

@@ -3,17 +3,17 @@
 from dataclasses import replace
 from math import lcm
 
-from geodl_core.domain.emd import Emd
-from geodl_core.domain.model import Model, make_model
-from geodl_core.domain.model_tensors import Layout, image_tensors, layout_of
+from geodl_core.domain.emd.definition import Emd
+from geodl_core.domain.model.model import Model, make_model
+from geodl_core.domain.model.tensors import Layout, image_tensors, layout_of
+from geodl_core.domain.network.reach import Reach, is_unknown, join_reaches
 from geodl_core.domain.radiometry import Radiometry
-from geodl_core.domain.reach import Reach, is_unknown, join_reaches
 from geodl_core.engine.probe_model import probe_reach
 from geodl_core.engine.probe_network import ProbeSpec
 from geodl_core.engine.session import open_session
 from geodl_core.errors import ModelError
-from geodl_core.io.onnx_graph import Feed, GraphFile, fuse
-from geodl_core.io.onnx_reach import answer_step, walk_reach
+from geodl_core.io.network.graph import Feed, GraphFile, fuse
+from geodl_core.io.network.reach import answer_step, walk_reach
 from geodl_core.io.package import ModelPackage
 
 REPAIRED = "definition: "

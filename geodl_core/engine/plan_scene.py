@@ -10,7 +10,7 @@ import numpy as np
 from geodl_core.domain.grid import Grid, cell_size, integer_ratio, is_same_space, outline_wgs84
 from geodl_core.domain.item import Band, Scene, choose_bands, read_scene
 from geodl_core.domain.job import Arguments, InputIdentity, Job, job_id
-from geodl_core.domain.model import Model
+from geodl_core.domain.model.model import Model
 from geodl_core.domain.plan import BandSource, Plan, live_cells, pack_live, tile_shape
 from geodl_core.domain.radiometry import Radiometry, choose_radiometry
 from geodl_core.domain.tiling import Tiling, choose_tiling

@@ -7,7 +7,7 @@ from math import ceil, floor, lcm
 
 import numpy as np
 
-from geodl_core.domain.reach import Reach
+from geodl_core.domain.network.reach import Reach
 from geodl_core.engine.probe_network import Array, Network, ProbeSpec, Scene, changed, draw, open_network, with_steps
 
 ORIGIN = "probe"

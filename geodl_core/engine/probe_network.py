@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from geodl_core.domain.model_tensors import Layout
+from geodl_core.domain.model.tensors import Layout
 from geodl_core.engine.session import open_session
 from geodl_core.errors import InferenceError, ModelError
 

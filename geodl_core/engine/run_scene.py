@@ -8,13 +8,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from geodl_core.domain.attribute_table import attribute_table_xml
 from geodl_core.domain.classes import choose_storage, lookup_table
 from geodl_core.domain.href import hide_secrets
 from geodl_core.domain.job import Arguments, arguments_json
-from geodl_core.domain.model import Model
+from geodl_core.domain.model.model import Model
 from geodl_core.domain.plan import Shard, live_tiles, shard_count, shard_tiles
-from geodl_core.domain.result import (
+from geodl_core.domain.result.attribute_table import attribute_table_xml
+from geodl_core.domain.result.result import (
     COG_NAME,
     EMD_NAME,
     PREVIEW_NAME,
@@ -33,7 +33,7 @@ from geodl_core.engine.session import Provider, open_session, usable_cores
 from geodl_core.engine.worker import Worker
 from geodl_core.io.class_cog import ClassRaster, write_preview
 from geodl_core.io.cog import SceneReader
-from geodl_core.io.onnx_graph import Feed, fuse
+from geodl_core.io.network.graph import Feed, fuse
 from geodl_core.io.package import ModelPackage
 from geodl_core.io.parts import is_part_whole
 from geodl_core.io.stac import item_href

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 import numpy.typing as npt
 
 from geodl_core.errors import InferenceError, InputError, ModelError, OutOfMemoryError
-from geodl_core.io.onnx_graph import ANSWER, PIXELS
+from geodl_core.io.network.graph import ANSWER, PIXELS
 
 Provider = Literal["auto", "cpu", "cuda"]
 PROVIDERS: tuple[Provider, ...] = ("auto", "cpu", "cuda")

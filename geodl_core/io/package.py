@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from geodl_core.domain.emd import Emd, EmdReading, read_for_run, require_for_run
+from geodl_core.domain.emd.definition import Emd, EmdReading, read_for_run, require_for_run
 from geodl_core.errors import ModelError
 from geodl_core.io.archive import SEVEN_ZIP_MAGIC, archive_sizes, is_archive, member_beside, read_archive, shown
-from geodl_core.io.onnx_graph import GraphFile, load_graph
+from geodl_core.io.network.graph import GraphFile, load_graph
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from google.protobuf.message import EncodeError
 
 from geodl_core.errors import ModelError
 from geodl_core.io.archive import MAX_MEMBER_BYTES, archive_sizes, member_beside, read_archive
-from geodl_core.io.onnx_graph import GraphFile
+from geodl_core.io.network.graph import GraphFile
 from geodl_core.io.package import ModelPackage
 from geodl_core.io.store import atomic_file
 

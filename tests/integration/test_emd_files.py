@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from geodl_core.domain.emd import EmdReading, missing_for_run, parse_emd, read_emd, task_of, well_known_bands
-from geodl_core.domain.emd_write import write_emd
+from geodl_core.domain.emd.definition import EmdReading, missing_for_run, parse_emd, read_emd, task_of, well_known_bands
+from geodl_core.domain.emd.write import write_emd
 from geodl_core.errors import GeodlError, ModelError
 
 GREEN = (0, 255, 0)

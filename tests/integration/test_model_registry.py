@@ -16,8 +16,8 @@ import pytest
 from geodl_core.catalog.model_files import export_model, load_registered, read_model_files
 from geodl_core.catalog.models import add_model, count_results, find_model, list_models, remove_model
 from geodl_core.catalog.sqlite import SqliteCatalog
-from geodl_core.domain.mlm_write import MODELS
-from geodl_core.domain.model import make_model
+from geodl_core.domain.mlm.write import MODELS
+from geodl_core.domain.model.model import make_model
 from geodl_core.errors import ModelError
 from geodl_core.io.package import ModelPackage, load_package
 from networks import CLASSES, conv_network, run_whole, write_emd

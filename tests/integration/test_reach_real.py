@@ -10,13 +10,13 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from geodl_core.domain.outputs import describe_outputs
-from geodl_core.domain.reach import Reach, halo_for, join_reaches
+from geodl_core.domain.network.outputs import describe_outputs
+from geodl_core.domain.network.reach import Reach, halo_for, join_reaches
 from geodl_core.engine.probe_model import ProbeSpec, probe_reach
 from geodl_core.errors import ModelError
-from geodl_core.io.onnx_cost import graph_cost
-from geodl_core.io.onnx_graph import load_graph
-from geodl_core.io.onnx_reach import walk_reach
+from geodl_core.io.network.cost import graph_cost
+from geodl_core.io.network.graph import load_graph
+from geodl_core.io.network.reach import walk_reach
 
 MODELS = Path(__file__).parents[2] / "scripts" / "models"
 SIDE = 384

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geodl_core.domain.attribute_table import FIELDS, MAX_CATEGORIES, attribute_table_xml
 from geodl_core.domain.classes import ClassEntry
+from geodl_core.domain.result.attribute_table import FIELDS, MAX_CATEGORIES, attribute_table_xml
 
 # All that XML 1.0 can hold: https://www.w3.org/TR/xml/#charsets
 writable = st.text(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geodl_core.domain.emd import (
+from geodl_core.domain.emd.definition import (
     Emd,
     missing_for_run,
     parse_emd,
@@ -16,7 +16,7 @@ from geodl_core.domain.emd import (
     task_of,
     well_known_bands,
 )
-from geodl_core.domain.emd_write import write_emd
+from geodl_core.domain.emd.write import write_emd
 from geodl_core.errors import ModelError
 
 MINIMAL = {"ModelFile": "x.onnx", "ModelType": "ImageClassification"}

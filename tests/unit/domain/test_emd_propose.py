@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geodl_core.domain.emd import Emd, read_emd
-from geodl_core.domain.emd_propose import guess_layout, propose_emd
-from geodl_core.domain.emd_write import write_emd
-from geodl_core.domain.graph import Graph, Tensor
-from geodl_core.domain.model import make_model
-from geodl_core.domain.reach import Reach
+from geodl_core.domain.emd.definition import Emd, read_emd
+from geodl_core.domain.emd.propose import guess_layout, propose_emd
+from geodl_core.domain.emd.write import write_emd
+from geodl_core.domain.model.model import make_model
+from geodl_core.domain.network.graph import Graph, Tensor
+from geodl_core.domain.network.reach import Reach
 from geodl_core.errors import ModelError
 
 Shape = tuple[int | None, ...]

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geodl_core.domain import emd_text
-from geodl_core.domain.emd_text import Place, parse_tolerant, spell
+from geodl_core.domain.emd import text as emd_text
+from geodl_core.domain.emd.text import Place, parse_tolerant, spell
 from geodl_core.errors import ModelError
 
 values = st.recursive(

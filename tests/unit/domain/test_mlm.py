@@ -12,16 +12,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from geodl_core.domain.emd import parse_emd
-from geodl_core.domain.graph import Tensor
-from geodl_core.domain.mlm_carry import document
-from geodl_core.domain.mlm_read import emd_from_mlm, mlm_keys, onnx_asset
-from geodl_core.domain.mlm_scaling import read_scaling
-from geodl_core.domain.mlm_write import ModelFacts, Signature, describe, mlm_item
-from geodl_core.domain.model import make_model
-from geodl_core.domain.result import StoredFile
+from geodl_core.domain.emd.definition import parse_emd
+from geodl_core.domain.mlm.carry import document
+from geodl_core.domain.mlm.read import emd_from_mlm, mlm_keys, onnx_asset
+from geodl_core.domain.mlm.scaling import read_scaling
+from geodl_core.domain.mlm.write import ModelFacts, Signature, describe, mlm_item
+from geodl_core.domain.model.model import make_model
+from geodl_core.domain.network.graph import Tensor
+from geodl_core.domain.result.result import StoredFile
 from geodl_core.errors import ModelError
-from geodl_core.io.onnx_graph import load_graph
+from geodl_core.io.network.graph import load_graph
 from networks import CLASSES, conv_network
 from schemas import require_valid
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geodl_core.domain.emd import Emd, parse_emd
-from geodl_core.domain.graph import Graph, Tensor
-from geodl_core.domain.model import Model, make_model, slug
-from geodl_core.domain.model_classes import BACKGROUND
+from geodl_core.domain.emd.definition import Emd, parse_emd
+from geodl_core.domain.model.classes import BACKGROUND
+from geodl_core.domain.model.model import Model, make_model, slug
+from geodl_core.domain.network.graph import Graph, Tensor
 from geodl_core.errors import ModelError
 
 Shape = tuple[int | None, ...]

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geodl_core.domain.emd import parse_emd
-from geodl_core.domain.graph import Graph, Tensor
-from geodl_core.domain.model import Model, make_model
-from geodl_core.domain.model_arguments import arguments_of, describe_argument, read_arguments, split_arguments
-from geodl_core.domain.reach import Reach
+from geodl_core.domain.emd.definition import parse_emd
+from geodl_core.domain.model.arguments import arguments_of, describe_argument, read_arguments, split_arguments
+from geodl_core.domain.model.model import Model, make_model
+from geodl_core.domain.network.graph import Graph, Tensor
+from geodl_core.domain.network.reach import Reach
 from geodl_core.errors import InputError
 
 Shape = tuple[int | None, ...]

@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geodl_core.domain.emd import Emd
-from geodl_core.domain.graph import Tensor
-from geodl_core.domain.model_halo import USUAL_STRIDE_PX, Halo, halo_of
-from geodl_core.domain.model_tensors import Layout
-from geodl_core.domain.reach import Reach
+from geodl_core.domain.emd.definition import Emd
+from geodl_core.domain.model.halo import USUAL_STRIDE_PX, Halo, halo_of
+from geodl_core.domain.model.tensors import Layout
+from geodl_core.domain.network.graph import Tensor
+from geodl_core.domain.network.reach import Reach
 from geodl_core.errors import ModelError
 
 Side = int | None

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geodl_core.domain.emd import Emd, read_emd
+from geodl_core.domain.emd.definition import Emd, read_emd
 from geodl_core.domain.item import Band, Scene
-from geodl_core.domain.model_scaling import IMAGENET, Scaling, scaling_of
+from geodl_core.domain.model.scaling import IMAGENET, Scaling, scaling_of
 from geodl_core.domain.radiometry import choose_radiometry
 from geodl_core.errors import ModelError
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geodl_core.domain.item import Band, Scene
-from geodl_core.domain.model import Scaling
+from geodl_core.domain.model.model import Scaling
 from geodl_core.domain.radiometry import Kind, Radiometry, choose_radiometry
 from geodl_core.errors import ItemError
 

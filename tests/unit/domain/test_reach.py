@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geodl_core.domain.graph import Graph, Tensor
-from geodl_core.domain.outputs import describe_outputs
-from geodl_core.domain.reach import Reach, halo_for, join_reaches
-from geodl_core.domain.receptive_field import IMAGE, Field, gather, join, radius
+from geodl_core.domain.network.graph import Graph, Tensor
+from geodl_core.domain.network.outputs import describe_outputs
+from geodl_core.domain.network.reach import Reach, halo_for, join_reaches
+from geodl_core.domain.network.receptive_field import IMAGE, Field, gather, join, radius
 
 
 def reach(radius_px=10, stride=4, is_global=False, origin="graph"):

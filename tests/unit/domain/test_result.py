@@ -10,11 +10,13 @@ import pystac
 import pytest
 
 from geodl_core.domain.classes import ClassEntry, Storage
-from geodl_core.domain.emd import parse_emd
-from geodl_core.domain.graph import Graph, Tensor
+from geodl_core.domain.emd.definition import parse_emd
 from geodl_core.domain.grid import Grid
-from geodl_core.domain.model import make_model
-from geodl_core.domain.result import (
+from geodl_core.domain.model.model import make_model
+from geodl_core.domain.network.graph import Graph, Tensor
+from geodl_core.domain.result.collection import build_collection, current_results_query, supersede
+from geodl_core.domain.result.item import build_item
+from geodl_core.domain.result.result import (
     COG_NAME,
     EMD_NAME,
     PREVIEW_NAME,
@@ -27,8 +29,6 @@ from geodl_core.domain.result import (
     rerun_command,
     source_key,
 )
-from geodl_core.domain.result_collection import build_collection, current_results_query, supersede
-from geodl_core.domain.result_item import build_item
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 EMD = {

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from geodl_core.io.onnx_cost import graph_cost
+from geodl_core.io.network.cost import graph_cost
 
 
 def build(nodes, shape, **weights):

@@ -11,11 +11,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from scipy.special import expit
 
-from geodl_core.domain.emd import parse_emd
-from geodl_core.domain.model import Model, make_model
+from geodl_core.domain.emd.definition import parse_emd
+from geodl_core.domain.model.model import Model, make_model
 from geodl_core.domain.radiometry import Radiometry
 from geodl_core.errors import ModelError
-from geodl_core.io.onnx_graph import ANSWER, PIXELS, Feed, GraphFile, fuse, load_graph
+from geodl_core.io.network.graph import ANSWER, PIXELS, Feed, GraphFile, fuse, load_graph
 
 WEIGHTS = np.array([[1, -1], [-1, 1], [0.5, 0.4]], np.float32)
 """Three classes from two bands."""

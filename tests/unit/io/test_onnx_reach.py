@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from geodl_core.domain.reach import Reach
-from geodl_core.io.onnx_reach import walk_reach
+from geodl_core.domain.network.reach import Reach
+from geodl_core.io.network.reach import walk_reach
 
 OPSET = 18
 FLOAT = TensorProto.FLOAT

@@ -1,0 +1,114 @@
+"""A classified scene: what is known once it is computed and written."""
+
+import hashlib
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from geodl_core.domain.classes import Storage
+from geodl_core.domain.grid import Grid
+from geodl_core.domain.model.model import Model
+
+MOST_NAME_BYTES = 200
+"""File systems take 255; drafts and suffixes need some."""
+COG_NAME = "classification.tif"
+TABLE_NAME = "classification.tif.aux.xml"
+PREVIEW_NAME = "preview.png"
+EMD_NAME = "model.emd"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """One file of a result."""
+
+    href: str
+    size_bytes: int
+    checksum: str
+    """Multihash (STAC file extension)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifiedScene:
+    """What is known once a scene is classified and written."""
+
+    source: Mapping[str, Any]
+    """The source Item."""
+    source_href: str | None
+    model: Model
+    model_href: str | None
+    """What names the model on a command line: its path, or NAME@VERSION; None for one given as text."""
+    model_item_href: str | None
+    """Of the STAC Item that describes the model, where there is one."""
+    job_id: str
+    grid: Grid
+    storage: Storage
+    counts: Mapping[int, int]
+    """Pixels of each stored value, nodata among them."""
+    files: Mapping[str, StoredFile]
+    """By file name."""
+    arguments: Mapping[str, Any]
+    radiometry: Mapping[str, Any]
+    bands: Mapping[str, str]
+    """Wanted band → asset and band that it was read from."""
+    collection: str
+    software: Mapping[str, str]
+    """Name → version of what computed it."""
+
+
+def output_item_id(source_id: str, model_name: str, job_id: str) -> str:
+    """Return `<item id>_<model name>_<first 8 of job id>`."""
+    return f"{source_id}_{model_name}_{job_id[:8]}"
+
+
+def safe_name(identifier: str) -> str:
+    """Return a file name for an id of anybody: the id itself where it is a plain name, else a part of it and its hash.
+
+    Ids come from URLs and may hold anything: slashes, `..`, drive letters, more letters than a file system takes.
+    """
+    is_plain = re.fullmatch(r"[\w+=@~-][\w .+=@~-]*", identifier) and not identifier.endswith((".", " "))
+    if is_plain and len(identifier.encode()) <= MOST_NAME_BYTES:
+        return identifier
+    kept = re.sub(r"[^\w-]+", "-", identifier).strip("-")[: MOST_NAME_BYTES // 8]
+    return f"{kept}-{hashlib.sha256(identifier.encode()).hexdigest()[:12]}".lstrip("-")
+
+
+def output_collection_id(model_name: str) -> str:
+    """Return the Collection in which a model's results lie unless the user names another."""
+    return f"geodl-{model_name}"
+
+
+def class_rows(scene: ClassifiedScene) -> list[dict[str, Any]]:
+    """Return each class with value, name, colour, pixels and share of the valid pixels in percent."""
+    total = sum(scene.counts.get(entry.value, 0) for entry in scene.model.classes)
+    return [
+        {
+            "value": entry.value,
+            "name": entry.name,
+            "color_hint": "{:02X}{:02X}{:02X}".format(*entry.color),
+            "count": scene.counts.get(entry.value, 0),
+            "percentage": round(100 * scene.counts.get(entry.value, 0) / total, 4) if total else 0.0,
+        }
+        for entry in scene.model.classes
+    ]
+
+
+def source_key(source: Mapping[str, Any]) -> str:
+    """Return `collection/id` of the source Item, its id alone where it has no collection."""
+    return f"{source['collection']}/{source['id']}" if source.get("collection") else str(source["id"])
+
+
+def rerun_command(scene: ClassifiedScene) -> str:
+    """Return the command line that computes the same bytes again."""
+    words = ["geodl", "run", scene.source_href or f"catalog:{source_key(scene.source)}"]
+    words += ["--model", scene.model_href or EMD_NAME]
+    for name, value in scene.arguments.items():
+        if name == "bands":
+            words += [word for wanted, asset in value.items() for word in ("--band", f"{wanted}={asset}")]
+        elif name in ("tile_size", "padding", "threshold"):
+            words += ["--arg", f"{name}={value}"]
+        else:
+            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+            words += [f"--{name.replace('_', '-')}", text]
+    return shlex.join(words)
