@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from geodl_core.domain.emd.definition import Emd, parse_emd
+from geodl_core.domain.href import hide_secrets
 from geodl_core.domain.mlm.carry import document
 from geodl_core.domain.mlm.read import emd_from_mlm, onnx_asset
 from geodl_core.domain.model.model import slug
@@ -118,7 +119,9 @@ def _read(item: Mapping[str, Any], key: str) -> bytes:
     href, where = str(asset.get("href")), f"Item {item.get('id')}: asset {key}"
     path = local_path(href)
     if path is None:
-        raise ModelError(f"{where}: expected a local file, found {href}", hint="download it and register that file")
+        raise ModelError(
+            f"{where}: expected a local file, found {hide_secrets(href)}", hint="download it and register that file"
+        )
     try:
         content = path.read_bytes()
     except (OSError, ValueError) as error:

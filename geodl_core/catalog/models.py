@@ -28,7 +28,7 @@ from geodl_core.domain.mlm.write import (
 )
 from geodl_core.domain.model.model import make_model, slug
 from geodl_core.domain.query import ItemQuery
-from geodl_core.domain.result.result import StoredFile
+from geodl_core.domain.result.result import StoredFile, safe_name
 from geodl_core.engine.register_scene import Catalog
 from geodl_core.errors import ModelError
 from geodl_core.io.network.graph import GraphFile, load_graph
@@ -74,7 +74,7 @@ def add_model(catalog: Catalog, folder: Path, package: ModelPackage, now: dateti
     file = load_graph(network, package.location)
     before = None if package.preprocessing is None else package.preprocessing.graph
     model = make_model(package.emd, file.graph, package.name, preprocessing=before)
-    place = folder / model.name / model.digest[:VERSION_LENGTH]
+    place = folder / safe_name(model.name) / model.digest[:VERSION_LENGTH]
     facts = _store(package, network, file, place, model.name)
     item_id = f"{model.name}-{place.name}"
     existing = catalog.get_item(MODELS, item_id)

@@ -43,9 +43,9 @@ def guarded(run: Callable[[], object]) -> int:
     try:
         run()
     except GeodlError as error:
-        click.echo(f"error: {error.message}", err=True)
+        click.echo(f"error: {printable(error.message)}", err=True)
         if error.hint:
-            click.echo(f"hint: {error.hint}", err=True)
+            click.echo(f"hint: {printable(error.hint)}", err=True)
         return error.exit_code
     except click.ClickException as error:
         error.show()
@@ -64,6 +64,11 @@ def guarded(run: Callable[[], object]) -> int:
         click.echo("hint: this is a fault in geodl; GEODL_DEBUG=1 shows where it came from", err=True)
         return 1
     return 0
+
+
+def printable(text: str) -> str:
+    """Return a text as one line: names from outside may hold line ends and what steers a terminal."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 if __name__ == "__main__":

@@ -13,12 +13,11 @@ from geodl_core.cli.model_source import open_package
 from geodl_core.domain.classes import default_color
 from geodl_core.domain.emd.definition import Emd, EmdReading, missing_for_run, read_emd, task_of
 from geodl_core.domain.emd.propose import guess_layout
-from geodl_core.domain.model.model import make_model
 from geodl_core.domain.model.tensors import Layout, image_tensors, layout_of, sizes_of
 from geodl_core.domain.network.graph import Graph
 from geodl_core.domain.network.outputs import describe_outputs
 from geodl_core.domain.network.reach import Reach, is_unknown, join_reaches, why_global
-from geodl_core.engine.load_model import probe_of
+from geodl_core.engine.load_model import load_model, probe_of
 from geodl_core.errors import ModelError
 from geodl_core.io.network.cost import graph_cost
 from geodl_core.io.network.graph import GraphFile, read_graph_file
@@ -58,14 +57,14 @@ def card_of(model: str, catalog: str, is_probed: bool) -> Card:
             return _definition_card(reading, Path(model))
     package = open_package(model, catalog)
     lines = {**dict(_emd_lines(package.emd)), **dict(_graph_lines(package.file, package.emd, is_probed))}
-    notes = list(package.repairs)
+    notes: list[str] = []
     try:
-        loaded = make_model(package.emd, package.file.graph, package.name, _reach(package.file, package.emd, is_probed))
+        loaded = load_model(package, is_probed or None)
         lines["halo"] = f"{loaded.halo.px} pixels, from {loaded.halo.origin}"
         lines["identity"] = loaded.digest[:12]
         notes += loaded.notes
     except ModelError as error:
-        notes.append(error.message)
+        notes += [*package.repairs, error.message]
     return Card(lines, _classes(package.emd), notes)
 
 

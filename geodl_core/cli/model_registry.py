@@ -193,10 +193,11 @@ def _with_package(model: str, use: "Callable[[ModelPackage], dict[str, Any]]") -
     from tempfile import TemporaryDirectory
 
     from geodl_core.catalog.model_files import export_model, read_model_files
+    from geodl_core.cli.model_source import is_item
     from geodl_core.io.package import load_package
     from geodl_core.io.stac import read_item
 
-    if model.lstrip().startswith("{") or not model.lower().endswith((".json", ".geojson")):
+    if model.lstrip().startswith("{") or not is_item(model):
         return use(load_package(model))
     item = read_item(model)
     for warning in read_model_files(item).warnings:

@@ -5,12 +5,13 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from geodl_core.domain.href import hide_secrets
 from geodl_core.domain.model.model import Model
 from geodl_core.engine.load_model import load_model
 from geodl_core.errors import ModelError
 from geodl_core.io.package import ModelPackage, load_package
 
-REFERENCE = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]*(@[0-9A-Za-z._-]+)?")
+REFERENCE = re.compile(r"\w[\w.-]*(@[\w.-]+)?")
 PACKAGE_SUFFIXES = (".emd", ".dlpk")
 ITEM_SUFFIXES = (".json", ".geojson")
 """Of STAC Items with the MLM extension."""
@@ -35,7 +36,7 @@ def open_package(location: str, catalog: str, is_strict: bool = False) -> ModelP
     """Return the package that a MODEL argument means; see `open_model`."""
     if location.lstrip().startswith("{"):
         return load_package(location, is_strict)
-    if _is_item(location):
+    if is_item(location):
         from geodl_core.catalog.model_files import load_registered
         from geodl_core.io.stac import read_item
 
@@ -55,12 +56,12 @@ def open_package(location: str, catalog: str, is_strict: bool = False) -> ModelP
             return replace(load_registered(item), location=reference(item))
     except CatalogError as error:
         raise ModelError(
-            f"{location}: expected a model file, or a model of the catalog {catalog}: {error.message}",
+            f"{location}: expected a model file, or a model of the catalog {hide_secrets(catalog)}: {error.message}",
             hint="register it with geodl model add, or give the path of a .emd or .dlpk",
         ) from error
 
 
-def _is_item(location: str) -> bool:
+def is_item(location: str) -> bool:
     """Say whether a file is a STAC Item rather than a definition."""
     path = Path(location)
     if not location.lower().endswith(ITEM_SUFFIXES) or not path.is_file():

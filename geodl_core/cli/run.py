@@ -64,6 +64,7 @@ def _help_model(context: click.Context, parameter: click.Parameter, value: str |
     callback=_help_model,
     help="Print the arguments that a model takes.",
 )
+@click.option("--strict", is_flag=True, help="Refuse a model definition that needs repairs.")
 @click.option("--force", is_flag=True, help="Compute anew what exists.")
 @click.option("--keep-parts", is_flag=True, help="Keep the parts after registering.")
 @click.option("--json", "is_json", is_flag=True, help="Print one JSON object, for machines.")
@@ -86,13 +87,14 @@ def run(item: str, model: str, out: Path | None, catalog: str | None, is_json: b
     from geodl_core.cli.model_source import open_model
     from geodl_core.cli.progress import RunProgress
     from geodl_core.cli.report import print_result
+    from geodl_core.domain.href import hide_secrets
     from geodl_core.engine.run_scene import RunRequest, run_scene
     from geodl_core.io.stac import read_item
 
     settings = Settings.from_env()
     out = out or settings.out
     where = catalog or (str(out / CATALOG_NAME) if out != settings.out else settings.catalog)
-    package, loaded = open_model(model, where)
+    package, loaded = open_model(model, where, is_strict=options["strict"])
     given = _model_arguments(loaded, options["arguments"])
     source = None if item.startswith(CATALOG_PREFIX) else read_item(item)
     with open_catalog(where) as opened:
@@ -115,7 +117,7 @@ def run(item: str, model: str, out: Path | None, catalog: str | None, is_json: b
     if is_json:
         click.echo(json.dumps(_as_json(result, where)))
     else:
-        print_result(result, where)
+        print_result(result, hide_secrets(where))
 
 
 def _item_of(catalog: Any, item: str) -> dict[str, Any]:
@@ -181,6 +183,7 @@ def _now() -> Any:
 
 def _as_json(result: "RunResult", catalog: str) -> dict[str, Any]:
     from geodl_core.cli.report import item_path
+    from geodl_core.domain.href import hide_secrets
 
     item = result.item
     return {
@@ -189,7 +192,7 @@ def _as_json(result: "RunResult", catalog: str) -> dict[str, Any]:
         "collection": item["collection"],
         "folder": str(result.folder.absolute()),
         "item": str(item_path(result).absolute()),
-        "catalog": catalog,
+        "catalog": hide_secrets(catalog),
         "assets": {key: asset["href"] for key, asset in item["assets"].items()},
         "classes": item["assets"]["classification"]["classification:classes"],
     }

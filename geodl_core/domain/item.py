@@ -1,5 +1,6 @@
 """A STAC Item read for its bands: which asset holds which band, and what its metadata says of the values."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -8,6 +9,7 @@ from geodl_core.errors import ItemError
 
 RASTER_TYPES = ("image/tiff", "image/jp2", "image/vnd.stac.geotiff", "application/x-geotiff", "application/x-netcdf")
 RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".nc", ".img")
+MOST = 1e300
 SIDE_ROLES = frozenset({"thumbnail", "overview", "metadata", "visual", "reference"})
 """Assets with these roles are pictures of the scene or beside it, not its measurements."""
 
@@ -53,7 +55,6 @@ class Band:
     """Minimum and maximum from the Item's statistics."""
     cell_size: float | None
     checksum: str | None
-    size_bytes: int | None
     band_count: int = 1
     """Bands of the asset that the Item describes."""
 
@@ -79,9 +80,10 @@ def read_scene(item: Mapping[str, Any]) -> Scene:
     """
     if item.get("type") != "Feature" or not isinstance(item.get("assets"), Mapping) or not item.get("id"):
         raise ItemError(f"expected a STAC Item (a Feature with id and assets), found type {item.get('type')!r}")
-    properties = item.get("properties") or {}
+    properties = _object(item.get("properties"))
     bands = tuple(band for key, asset in item["assets"].items() for band in _asset_bands(key, asset, properties))
-    return Scene(str(item["id"]), item.get("collection"), bands, properties)
+    collection = item.get("collection")
+    return Scene(str(item["id"]), str(collection) if collection else None, bands, properties)
 
 
 def choose_bands(scene: Scene, wanted: Sequence[int | str], mapping: Mapping[str, str]) -> tuple[Band, ...]:
@@ -201,39 +203,43 @@ def _label(band: Band) -> str:
     return f"{band.asset} ({names})" if names else band.asset
 
 
-def _asset_bands(key: str, asset: Mapping[str, Any], properties: Mapping[str, Any]) -> Iterator[Band]:
+def _asset_bands(key: str, asset: Any, properties: Mapping[str, Any]) -> Iterator[Band]:
+    """Yield the bands of an asset that is a raster; what is not as STAC has it says nothing."""
+    asset = _object(asset)
+    href = str(asset.get("href") or "")
     media_type = str(asset.get("type") or "").lower()
-    path = str(asset.get("href") or "").split("?")[0].lower()
-    if not media_type.startswith(RASTER_TYPES) and (media_type or not path.endswith(RASTER_SUFFIXES)):
+    path = href.split("?", maxsplit=1)[0].lower()
+    if not href or (not media_type.startswith(RASTER_TYPES) and (media_type or not path.endswith(RASTER_SUFFIXES))):
         return
     described = _described_bands(asset)
+    roles = asset.get("roles")
     for index, fields in enumerate(described):
         names = [fields.get("name"), fields.get("eo:common_name"), fields.get("common_name")]
         if len(described) == 1:
             names.append(key)
-        statistics = fields.get("statistics") or {}
-        low, high = statistics.get("minimum"), statistics.get("maximum")
+        statistics = _object(fields.get("statistics"))
+        low, high = _finite(statistics.get("minimum")), _finite(statistics.get("maximum"))
         yield Band(
             asset=key,
             index=index,
-            band_count=len(described),
             names=tuple(dict.fromkeys(str(name).lower() for name in names if name)),
-            href=str(asset["href"]),
+            href=href,
             media_type=media_type,
-            roles=tuple(asset.get("roles") or ()),
+            roles=tuple(map(str, roles)) if isinstance(roles, list) else (),
             scale=_first(fields, "raster:scale", "scale"),
             offset=_first(fields, "raster:offset", "offset"),
             nodata=_number(fields.get("nodata")),
-            value_range=(float(low), float(high)) if low is not None and high is not None else None,
+            value_range=None if low is None or high is None else (low, high),
             cell_size=_first({**properties, **fields}, "raster:spatial_resolution", "spatial_resolution", "gsd"),
-            checksum=asset.get("file:checksum"),
-            size_bytes=asset.get("file:size"),
+            checksum=str(asset["file:checksum"]) if asset.get("file:checksum") else None,
+            band_count=len(described),
         )
 
 
 def _described_bands(asset: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return one dict a band, the asset's own fields below the band's; one where nothing is said of bands."""
-    lists = [list(asset.get(key) or ()) for key in ("bands", "eo:bands", "raster:bands")]
+    listed = [asset.get(key) for key in ("bands", "eo:bands", "raster:bands")]
+    lists = [[_object(entry) for entry in entries] if isinstance(entries, list) else [] for entries in listed]
     count = max(1, *map(len, lists))
     shared = {key: value for key, value in asset.items() if key not in ("bands", "eo:bands", "raster:bands")}
     # The asset's `name`, `title` and the like are not the band's.
@@ -242,12 +248,24 @@ def _described_bands(asset: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{**shared, **raster, **eo, **band} for band, eo, raster in zip(*padded, strict=True)]
 
 
+def _object(value: Any) -> dict[str, Any]:
+    return dict(value) if isinstance(value, Mapping) else {}
+
+
 def _first(fields: Mapping[str, Any], *keys: str) -> float | None:
-    return next((float(fields[key]) for key in keys if isinstance(fields.get(key), int | float)), None)
+    numbers = (_finite(fields.get(key)) for key in keys)
+    return next((number for number in numbers if number is not None), None)
+
+
+def _finite(value: Any) -> float | None:
+    """Return a number that is one; not a truth value, text, infinity or more than a float holds."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > MOST:
+        return None
+    return float(value) if math.isfinite(value) else None
 
 
 def _number(value: Any) -> float | None:
     """Return a nodata value; STAC writes NaN and infinities as text."""
     if isinstance(value, str):
         return {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}.get(value.lower())
-    return float(value) if isinstance(value, int | float) else None
+    return _finite(value)

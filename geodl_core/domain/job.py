@@ -59,6 +59,8 @@ class InputIdentity:
     index: int
     content: str
     """`file:checksum`, else ETag and size, else size and modification time."""
+    nodata: float | None
+    """Which the Item may say where the file does not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,10 +115,14 @@ def tile_at(plan: Plan, index: int) -> Tile:
     return Tile(index, clip(cell, *plan.grid.shape), read)
 
 
+def live_bits(plan: Plan) -> npt.NDArray[np.uint8]:
+    """Return 1 for each live tile, 0 for each dead one, by index."""
+    return np.unpackbits(np.frombuffer(plan.live, np.uint8), count=tile_count(plan.grid, plan.core_px))
+
+
 def live_tiles(plan: Plan) -> npt.NDArray[np.int64]:
     """Return the indices of the live tiles, ascending."""
-    bits = np.unpackbits(np.frombuffer(plan.live, np.uint8), count=tile_count(plan.grid, plan.core_px))
-    return np.flatnonzero(bits)
+    return np.flatnonzero(live_bits(plan))
 
 
 def shard_tiles(plan: Plan, shard: Shard) -> npt.NDArray[np.int64]:

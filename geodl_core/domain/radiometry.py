@@ -56,6 +56,8 @@ def choose_radiometry(
         names = ", ".join(band.asset for (band, _), pair in zip(bands, unscale, strict=True) if pair is None)
         raise ItemError(f"Item {scene.id}: reflectance needs a scale, which its metadata lacks for {names}")
     pairs = [pair if kind == "reflectance" and pair else (1.0, 0.0) for pair in unscale]
+    if asked_range and not scaling.data_range:
+        raise ItemError("--source-range: the model has no DataRange that values could be mapped to; leave it out")
     source_range = _source_range(scene, bands, kind, asked_range) if scaling.data_range else None
     steps = _model_steps(scaling, source_range, len(bands))
     scale = np.array([pair[0] for pair in pairs])
@@ -70,6 +72,8 @@ def _unscale(scene: Scene, band: Band) -> tuple[float, float] | None:
     if band.scale is None and band.offset is None:
         return None
     scale = 1.0 if band.scale is None else band.scale
+    if scale == 0:
+        raise ItemError(f"Item {scene.id}: asset {band.asset}: expected a scale other than 0")
     # Earth Search subtracts the offset from the pixels of some Items and leaves it in their metadata.
     if scene.properties.get("earthsearch:boa_offset_applied") is True:
         return scale, 0.0

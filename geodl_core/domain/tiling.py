@@ -36,7 +36,7 @@ def choose_tile(model: Model, arguments: Arguments) -> tuple[tuple[int, int], in
 
     Where the network takes any size, halo and core become multiples of its total stride, so that every read
     window starts at the same phase as the whole scene would: else networks that halve the image answer differently.
-    A tile too small for that is enlarged.
+    A tile too small for that is enlarged, unless its size was asked for.
 
     Raises:
         PlanError: no core is left of a fixed size, or the size is not to be chosen.
@@ -55,7 +55,11 @@ def choose_tile(model: Model, arguments: Arguments) -> tuple[tuple[int, int], in
             f"a halo of {halo} pixels leaves no core of a tile of {read[0]} × {read[1]}",
             hint="choose a smaller padding",
         )
-    return (max(height, step), max(width, step)), halo
+    # A core narrower than its halo on either side spends most of the work on what is thrown away.
+    least = step if arguments.tile_size_px is not None else -(-max(2 * halo, 1) // step) * step
+    if model.is_size_fixed:
+        return (height, width), halo
+    return (max(height, least), max(width, least)), halo
 
 
 def step_of(model: Model) -> int:

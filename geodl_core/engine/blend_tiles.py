@@ -1,8 +1,8 @@
 """Tiles of a network that sees the whole tile: neighbours are inferred too, and their scores blended."""
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future
 from itertools import chain
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geodl_core.domain.blend import blend_weights, neighbours
-from geodl_core.domain.plan import Plan, Tile, live_tiles, tile_at
+from geodl_core.domain.plan import Plan, Tile, live_bits, tile_at
 from geodl_core.domain.window import intersect, slices_within
 from geodl_core.engine.worker import Worker, answered_window, core_validity, infer, to_ids
 
@@ -21,30 +21,31 @@ Scored = tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]
 """(C, h, w) scores of a tile's answered window, and the (h, w) validity of its core."""
 
 
-def blended_tiles(plan: Plan, tiles: Sequence[Tile], worker: Worker) -> Iterator[tuple[Tile, npt.NDArray[Any]]]:
+def blended_tiles(
+    plan: Plan, tiles: Sequence[Tile], worker: Worker
+) -> Generator[tuple[Tile, npt.NDArray[Any]], None, None]:
     """Yield the class ids of each tile's core, from the blended scores of all tiles that reach it.
 
     A tile's result depends on the plan alone, not on the shard it is computed in: neighbours outside the shard are
     inferred as well, and scores are added in the order of the tiles. A tile is inferred again for the rows of tiles
     above and below it, so that memory is bounded by twelve tiles at up to three times the work.
     """
-    live = frozenset(live_tiles(plan).tolist())
-    near = [[index for index in neighbours(plan, tile.index) if index in live] for tile in tiles]
+    live = live_bits(plan)
+    near = [[index for index in neighbours(plan, tile.index) if live[index]] for tile in tiles]
     held: OrderedDict[int, Future[Scored]] = OrderedDict()
-    with ThreadPoolExecutor(worker.threads) as pool:
-        try:
-            for position, tile in enumerate(tiles):
-                for index in chain.from_iterable(near[position : position + 2]):
-                    if index not in held:
-                        held[index] = pool.submit(_score, plan, tile_at(plan, index), worker)
-                    held.move_to_end(index)
-                scored = {index: held[index].result() for index in near[position]}
-                yield tile, to_ids(_blend(plan, tile, scored, worker), scored[tile.index][1], worker)
-                while len(held) > MOST_TILES:
-                    held.popitem(last=False)
-        finally:
-            for future in held.values():
-                future.cancel()
+    try:
+        for position, tile in enumerate(tiles):
+            for index in chain.from_iterable(near[position : position + 2]):
+                if index not in held:
+                    held[index] = worker.pool.submit(_score, plan, tile_at(plan, index), worker)
+                held.move_to_end(index)
+            scored = {index: held[index].result() for index in near[position]}
+            yield tile, to_ids(_blend(plan, tile, scored, worker), scored[tile.index][1], worker)
+            while len(held) > MOST_TILES:
+                held.popitem(last=False)
+    finally:
+        for future in held.values():
+            future.cancel()
 
 
 def _score(plan: Plan, tile: Tile, worker: Worker) -> Scored:

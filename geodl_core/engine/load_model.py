@@ -19,6 +19,8 @@ from geodl_core.io.package import ModelPackage
 REPAIRED = "definition: "
 """How notes on repairs begin."""
 PROBE_SEED = 20260101
+PROBE_BUDGET_S = 120.0
+"""More than any probe was seen to need: a bound that a slow machine reached would make its halo another."""
 USUAL_RANGE = (0.0, 1.0)
 """Of values that a network takes, where its definition says nothing."""
 
@@ -85,7 +87,7 @@ def probe_of(file: GraphFile, emd: Emd | None, layout: Layout) -> Reach:
     if not channels:
         raise ModelError(f"the ONNX input {source} leaves its channels open")
     low, high = USUAL_RANGE if emd is None else _plausible(emd)
-    spec = ProbeSpec(layout, (low,) * channels, (high,) * channels, PROBE_SEED)
+    spec = ProbeSpec(layout, (low,) * channels, (high,) * channels, PROBE_SEED, budget_s=PROBE_BUDGET_S)
     return probe_reach(file.proto.SerializeToString(), spec)
 
 

@@ -62,10 +62,14 @@ def plan_scene(item: Mapping[str, Any], model: Model, arguments: Arguments) -> S
     tiling = choose_tiling(model, arguments)
     if arguments.threshold is not None:
         model = replace(model, threshold=arguments.threshold)
+    sources = tuple(_source(band, facts[band.asset], grid) for band in bands)
     job = Job(
         collection=scene.collection,
         item_id=scene.id,
-        inputs=tuple(InputIdentity(band.asset, band.index, _content(band)) for band in bands),
+        inputs=tuple(
+            InputIdentity(band.asset, band.index, _content(band), source.nodata)
+            for band, source in zip(bands, sources, strict=True)
+        ),
         model_digest=model.digest,
         grid=grid,
         radiometry=radiometry,
@@ -76,7 +80,6 @@ def plan_scene(item: Mapping[str, Any], model: Model, arguments: Arguments) -> S
         threshold=model.threshold,
         compress=arguments.compress,
     )
-    sources = tuple(_source(band, facts[band.asset], grid) for band in bands)
     plan = _plan(job_id(job), grid, tiling, sources)
     return ScenePlan(job, plan, model, bands, radiometry, (*model.notes, *notes))
 
@@ -132,7 +135,8 @@ def _finest_grid(grids: Sequence[Grid]) -> Grid:
 
 
 def _source(band: Band, facts: RasterFacts, grid: Grid) -> BandSource:
-    nodata = facts.nodata if facts.nodata is not None else band.nodata
+    nodata = facts.nodata[band.index]
+    nodata = band.nodata if nodata is None else nodata
     ratio = 1 if is_same_space(grid, facts.grid) else integer_ratio(grid, facts.grid)
     if ratio == 1 and not is_same_space(grid, facts.grid):
         ratio = None

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import metadata
@@ -40,8 +41,6 @@ from geodl_core.io.stac import item_href
 from geodl_core.io.store import held_folder, multihash, storage_errors, write_bytes
 
 PARTS = "parts"
-SOFTWARE = ("geodl", "rasterio", "onnx")
-"""Named with their versions in the output Item, beside the inference provider."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,20 +149,27 @@ def _run_shards(request: RunRequest, planned: ScenePlan, folder: Path, listen: C
         listen(Event("resumed", tiles=found))
     if not missing:
         return paths
-    with SceneReader(plan) as reader:
-        worker = _worker(request, planned, reader, listen)
+    # The pool ends before the reader closes the files that its threads read.
+    with SceneReader(plan) as reader, ThreadPoolExecutor(request.threads or usable_cores()) as pool:
+        worker = _worker(request, planned, (reader, pool), listen)
         for shard, path in missing:
             run_shard(plan, shard, worker, path)
     return paths
 
 
-def _worker(request: RunRequest, planned: ScenePlan, reader: SceneReader, listen: Callable[[Event], None]) -> Worker:
+def _worker(
+    request: RunRequest,
+    planned: ScenePlan,
+    crew: tuple[SceneReader, Executor],
+    listen: Callable[[Event], None],
+) -> Worker:
     model = planned.model
     feed = Feed(planned.radiometry, planned.plan.chip_dtype, request.package.preprocessing)
     fused = fuse(request.package.file, model, feed, gives_scores=planned.plan.blend_px > 0)
     storage = choose_storage(entry.value for entry in model.classes)
     return Worker(
-        reader=reader,
+        reader=crew[0],
+        pool=crew[1],
         session=open_session(fused, request.provider),
         storage=storage,
         lookup=lookup_table(model.indices_to_ids, storage),
@@ -192,7 +198,7 @@ def _write_result(request: RunRequest, planned: ScenePlan, parts: list[Path], fo
         source=request.item,
         source_href=source_href,
         model=model,
-        model_href=hide_secrets(request.package.location) if request.package.location != "<text>" else None,
+        model_href=_model_word(request.package),
         model_item_href=request.package.item_href,
         job_id=plan.job_id,
         grid=plan.grid,
@@ -206,8 +212,20 @@ def _write_result(request: RunRequest, planned: ScenePlan, parts: list[Path], fo
             for wanted, band in zip(model.bands, planned.bands, strict=True)
         },
         collection=request.collection or output_collection_id(model.name),
-        software={name: metadata.version(name) for name in SOFTWARE},
+        software=_software(),
     )
+
+
+def _model_word(package: ModelPackage) -> str:
+    """Return what names the model on a command line; a model that came as text is that text."""
+    return package.emd_text.decode() if package.location == "<text>" else hide_secrets(package.location)
+
+
+def _software() -> dict[str, str]:
+    """Return the versions of what computed a result, by name."""
+    names = ("geodl", "rasterio", "onnx", "onnxruntime", "onnxruntime-gpu")
+    installed = {str(found.metadata["Name"]).lower() for found in metadata.distributions()}
+    return {name: metadata.version(name) for name in names if name in installed}
 
 
 def _stored(path: Path) -> StoredFile:

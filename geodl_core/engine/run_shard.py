@@ -1,8 +1,9 @@
 """Run a shard: read, infer and decode its tiles in a loop, and write its part."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import closing
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -42,35 +43,38 @@ def run_shard(plan: Plan, shard: Shard, worker: Worker, path: Path) -> None:
     """
     tiles = [tile_at(plan, int(index)) for index in shard_tiles(plan, shard)]
     span = (tiles[0].index, tiles[-1].index) if tiles else (0, -1)
-    finished = blended_tiles(plan, tiles, worker) if plan.blend_px else _plain_tiles(plan, tiles, worker)
-    with write_part(path, plan.job_id, span) as part:
+    compute = blended_tiles if plan.blend_px else _plain_tiles
+    # Closed whatever happens, so that nothing is waited for that an error has made useless.
+    with closing(compute(plan, tiles, worker)) as finished, write_part(path, plan.job_id, span) as part:
         for tile, ids in finished:
             part.add(tile.index, ids)
             worker.on_tiles(1)
 
 
-def _plain_tiles(plan: Plan, tiles: Sequence[Tile], worker: Worker) -> Iterator[tuple[Tile, npt.NDArray[Any]]]:
+def _plain_tiles(
+    plan: Plan, tiles: Sequence[Tile], worker: Worker
+) -> Generator[tuple[Tile, npt.NDArray[Any]], None, None]:
     """Yield the class ids of each tile's core, in order, while later tiles are read and inferred."""
-    groups = _groups(tiles, worker.batch)
-    with ThreadPoolExecutor(worker.threads) as pool:
-        pending: deque[Future[TileIds]] = deque()
-        try:
-            for group in groups:
-                pending.append(pool.submit(_infer_group, plan, group, worker))
-                if len(pending) == worker.threads * IN_FLIGHT_PER_THREAD:
-                    yield from pending.popleft().result()
-            while pending:
+    pending: deque[Future[TileIds]] = deque()
+    try:
+        for group in _groups(tiles, worker.batch):
+            pending.append(worker.pool.submit(_infer_group, plan, group, worker))
+            if len(pending) == worker.threads * IN_FLIGHT_PER_THREAD:
                 yield from pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
+        while pending:
+            yield from pending.popleft().result()
+    finally:
+        for future in pending:
+            future.cancel()
 
 
 def _groups(tiles: Sequence[Tile], batch: int) -> Iterator[list[Tile]]:
-    """Yield runs of at most `batch` tiles whose read windows are of one shape."""
-    for _, alike in groupby(tiles, key=lambda tile: tile.read.shape):
-        group = list(alike)
-        yield from (group[start : start + batch] for start in range(0, len(group), batch))
+    """Yield runs of at most `batch` tiles whose read windows are of one shape.
+
+    Where a run ends follows from the tiles' numbers, not from the shard, so that a tile has the same company in any.
+    """
+    for _, alike in groupby(tiles, key=lambda tile: (tile.index // batch, tile.read.shape)):
+        yield list(alike)
 
 
 def _infer_group(plan: Plan, tiles: Sequence[Tile], worker: Worker) -> TileIds:

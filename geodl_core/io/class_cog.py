@@ -19,6 +19,7 @@ from geodl_core.domain.grid import Grid
 from geodl_core.domain.job import Compression
 from geodl_core.domain.window import Window
 from geodl_core.errors import StoreError
+from geodl_core.io.cog import OPTIONS
 from geodl_core.io.store import atomic_file
 
 BLOCK_PX = 512
@@ -138,7 +139,7 @@ def _add_counts(counts: dict[int, int], values: npt.NDArray[Any]) -> None:
 @contextmanager
 def _writing(target: Path) -> Iterator[None]:
     try:
-        with rasterio.Env(GDAL_PAM_ENABLED="NO"):
+        with rasterio.Env(GDAL_PAM_ENABLED="NO", **OPTIONS):
             yield
     except (RasterioError, CPLE_BaseError) as error:
         raise StoreError(f"{target}: cannot be written: {error}", hint="is the disk full?") from error

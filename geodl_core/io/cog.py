@@ -39,11 +39,11 @@ REMOTE_OPTIONS = {
     "GDAL_HTTP_RETRY_DELAY": "1",
 }
 COARSEST_FACTOR = 8
-"""The pre-scan reads overviews no coarser than this, so that what it can overlook is smaller than 8 pixels."""
+"""The pre-scan reads overviews no coarser than this: what it can overlook is smaller than 8 pixels of the band read."""
 WARP_TOLERANCE_PX = 1e-6
 """As good as none: rasterio 1.4 cannot make a warped view on a given transform with a tolerance of 0."""
-PRESCAN_PIXELS = 1 << 24
-"""A raster without overviews is pre-scanned only up to this size; above it every tile is live."""
+PRESCAN_PIXELS = 1 << 23
+"""Read by a pre-scan at most, which takes 24 bytes each; above it every tile is live."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,8 @@ class RasterFacts:
     grid: Grid
     dtypes: tuple[str, ...]
     """NumPy's name of each band's type."""
-    nodata: float | None
+    nodata: tuple[float | None, ...]
+    """Of each band."""
 
 
 def raster_facts(href: str, asset: str) -> RasterFacts:
@@ -68,21 +69,20 @@ def raster_facts(href: str, asset: str) -> RasterFacts:
             grid = Grid(_crs_text(dataset.crs), tuple(dataset.transform)[:6], dataset.height, dataset.width)
         except ItemError as error:
             raise ItemError(f"asset {asset}: {error.message}", error.hint) from error
-        return RasterFacts(grid, tuple(dataset.dtypes), dataset.nodata)
+        return RasterFacts(grid, tuple(dataset.dtypes), tuple(dataset.nodatavals))
 
 
 def prescan_validity(source: BandSource) -> Mask | None:
     """Return the decimated (h, w) validity of a band from its overviews, or None where reading it would be dear."""
     with _opened(source.href, source.asset) as dataset:
         factors = [factor for factor in dataset.overviews(source.index + 1) if factor <= COARSEST_FACTOR]
-        if not factors and dataset.height * dataset.width > PRESCAN_PIXELS:
-            return None
         factor = max(factors, default=1)
         shape = (-(-dataset.height // factor), -(-dataset.width // factor))
+        if shape[0] * shape[1] > PRESCAN_PIXELS:
+            return None
         with _decoding(source.asset, Window(0, 0, dataset.height, dataset.width)):
-            if source.nodata is None or dataset.nodata is not None:
-                return np.asarray(dataset.read_masks(source.index + 1, out_shape=shape) > 0)
-            return _differs(dataset.read(source.index + 1, out_shape=shape), source.nodata)
+            values = dataset.read(source.index + 1, out_shape=shape)
+            return _validity(dataset, source, values, out_shape=shape)
 
 
 class SceneReader:
@@ -151,7 +151,7 @@ class SceneReader:
 
     def _dataset(self, source: BandSource) -> Any:
         handles = self._local.__dict__.setdefault("handles", {})
-        key = (source.href, source.ratio is None)
+        key = _handle(source)
         if key not in handles:
             dataset = _open(source.href, source.asset)
             opened = [dataset]
@@ -165,18 +165,21 @@ class SceneReader:
 
 def _group(sources: Sequence[BandSource]) -> list[list[int]]:
     """Return the channels that come from one file together, so that a pixel-interleaved file is read once."""
-    groups: dict[tuple[str, int | None], list[int]] = {}
+    groups: dict[tuple[str, ...], list[int]] = {}
     for channel, source in enumerate(sources):
-        groups.setdefault((source.href, source.ratio), []).append(channel)
+        groups.setdefault((*_handle(source), str(source.ratio)), []).append(channel)
     return list(groups.values())
+
+
+def _handle(source: BandSource) -> tuple[str, str]:
+    """Return what tells one open view of a file from another: a warped one has one nodata for all its bands."""
+    return source.href, "as it is" if source.ratio else f"warped, nodata {source.nodata}"
 
 
 def _warped(dataset: Any, source: BandSource, grid: Grid) -> Any:
     """Show a raster on the job's grid; transformed exactly, a pixel's value does not depend on the window read."""
-    if dataset.nodata is not None:
-        marks: dict[str, Any] = {"dtype": "float32"}
-    elif source.nodata is not None:
-        marks = {"src_nodata": source.nodata, "nodata": source.nodata, "dtype": "float32"}
+    if source.nodata is not None:
+        marks: dict[str, Any] = {"src_nodata": source.nodata, "nodata": source.nodata, "dtype": "float32"}
     else:
         # Without a nodata value only an alpha band tells what the warped raster does not reach; it goes missing when
         # another type is asked for.
@@ -218,14 +221,26 @@ def _read_window(dataset: Any, sources: Sequence[BandSource], window: Window) ->
         values = dataset.read(indexes, window=place)
         valid = np.ones(window.shape, np.bool_)
         for position, source in enumerate(sources):
-            flags = dataset.mask_flag_enums[source.index]
-            if source.nodata is not None and (MaskFlags.nodata in flags or MaskFlags.all_valid in flags):
-                valid &= _differs(values[position], source.nodata)
-            elif MaskFlags.all_valid not in flags:
-                valid &= dataset.read_masks(source.index + 1, window=place) > 0
-    if values.dtype.kind == "f":
-        valid &= np.isfinite(values).all(0)
+            valid &= _validity(dataset, source, values[position], window=place)
     return values, valid
+
+
+def _validity(dataset: Any, source: BandSource, values: npt.NDArray[Any], **place: Any) -> Mask:
+    """Return the (h, w) validity of a band's values: neither nodata nor masked nor, among floats, infinite or NaN.
+
+    Args:
+        dataset: open, as the values were read from it.
+        source: the band.
+        values: (h, w) as stored.
+        place: `window` or `out_shape` by which they were read.
+    """
+    valid = np.ones(values.shape, np.bool_) if source.nodata is None else _differs(values, source.nodata)
+    flags = dataset.mask_flag_enums[source.index]
+    if MaskFlags.all_valid not in flags and MaskFlags.nodata not in flags:
+        valid &= dataset.read_masks(source.index + 1, **place) > 0
+    if values.dtype.kind == "f":
+        valid &= np.isfinite(values)
+    return valid
 
 
 def _differs(values: npt.NDArray[Any], nodata: float) -> Mask:

@@ -1,6 +1,7 @@
 """HTTP: small documents, and the version of a remote file."""
 
 import requests
+import urllib3
 
 from geodl_core.domain.href import hide_secrets
 from geodl_core.errors import ItemError, StoreError
@@ -26,7 +27,7 @@ def fetch_text(url: str) -> str:
             content = response.raw.read(MAX_BYTES + 1, decode_content=True)
     except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
         raise ItemError(f"{shown}: expected the URL of a STAC Item, found none that can be asked") from error
-    except requests.RequestException as error:
+    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         raise StoreError(f"{shown}: the server does not answer ({type(error).__name__})") from error
     if len(content) > MAX_BYTES:
         raise ItemError(f"{shown}: expected a STAC Item, found more than {MAX_BYTES >> 20} MB")

@@ -10,6 +10,9 @@ from geodl_core.errors import ModelError
 from geodl_core.io.archive import SEVEN_ZIP_MAGIC, archive_sizes, is_archive, member_beside, read_archive, shown
 from geodl_core.io.network.graph import GraphFile, load_graph
 
+MAX_EMD_BYTES = 20 << 20
+"""More than a definition of ten thousand classes takes."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelPackage:
@@ -50,7 +53,7 @@ def load_package(location: str, is_strict: bool = False) -> ModelPackage:
     try:
         with path.open("rb") as file:
             head = file.read(len(SEVEN_ZIP_MAGIC))
-            content = b"" if is_archive(head) else head + file.read()
+            content = b"" if is_archive(head) else head + file.read(MAX_EMD_BYTES)
     except (OSError, ValueError) as error:
         raise ModelError(f"{location}: expected a .emd or .dlpk file, found none that can be read") from error
     if is_archive(head):
@@ -89,6 +92,8 @@ def _from_archive(path: Path, is_strict: bool) -> ModelPackage:
     """Read definition and weights out of a package in memory."""
     sizes = archive_sizes(path)
     root = _definition(sizes, path)
+    if sizes[root] > MAX_EMD_BYTES:
+        raise ModelError(f"{path}: {root} would unpack to {sizes[root]} bytes, which no definition needs; refused")
     content = read_archive(path, [root])[root]
     reading = read_for_run(content, f"{path}: {root}", is_strict)
     members = {key: member_beside(root, name) for key, name in _graph_names(reading.emd).items()}

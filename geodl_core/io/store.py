@@ -16,7 +16,6 @@ from geodl_core.errors import StoreError
 DRAFT = ".draft-"
 """Prefix of the folders of files that are not finished; whoever holds a job's folder may remove them."""
 LOCK = ".lock"
-READ_BYTES = 1 << 20
 
 
 @contextmanager

@@ -56,6 +56,8 @@ def halo_of(
         if is_global:
             notes.append("its tiles do not overlap, so their scores are not blended: seams may show where they meet")
         return Halo(cropped, origin, True, stride, 1, is_global)
+    if is_global and emd.Padding == 0:
+        notes.append("with a Padding of 0 its tiles do not overlap: seams may show where they meet")
     if emd.Padding is not None:
         if known and known.radius_px is not None and known.radius_px > emd.Padding:
             notes.append(f"Padding is {emd.Padding}, but an answer reaches {known.radius_px} pixels: seams may show")

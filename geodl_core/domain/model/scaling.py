@@ -35,6 +35,8 @@ def scaling_of(emd: Emd, count: int, notes: list[str]) -> Scaling:
     Raises:
         ModelError: a list has another length than there are bands, or values that cannot be.
     """
+    if emd.DataRange is not None and emd.DataRange[0] >= emd.DataRange[1]:
+        raise ModelError(f"DataRange: expected a minimum below the maximum, found {list(emd.DataRange)}")
     if emd.NormalizationStats is not None:
         stats = emd.NormalizationStats
         lists = (stats.band_min_values, stats.band_max_values, stats.scaled_mean_values, stats.scaled_std_values)

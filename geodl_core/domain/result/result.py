@@ -37,8 +37,8 @@ class ClassifiedScene:
     """The source Item."""
     source_href: str | None
     model: Model
-    model_href: str | None
-    """What names the model on a command line: its path, or NAME@VERSION; None for one given as text."""
+    model_href: str
+    """What names the model on a command line: its path, NAME@VERSION, or the text that it was given as."""
     model_item_href: str | None
     """Of the STAC Item that describes the model, where there is one."""
     job_id: str
@@ -102,7 +102,9 @@ def source_key(source: Mapping[str, Any]) -> str:
 def rerun_command(scene: ClassifiedScene) -> str:
     """Return the command line that computes the same bytes again."""
     words = ["geodl", "run", scene.source_href or f"catalog:{source_key(scene.source)}"]
-    words += ["--model", scene.model_href or EMD_NAME]
+    words += ["--model", scene.model_href]
+    if scene.collection != output_collection_id(scene.model.name):
+        words += ["--collection", scene.collection]
     for name, value in scene.arguments.items():
         if name == "bands":
             words += [word for wanted, asset in value.items() for word in ("--band", f"{wanted}={asset}")]

@@ -24,7 +24,11 @@ RESIZE_OPSET = 11
 PREFIX = "geodl_"
 PIXELS = f"{PREFIX}pixels"
 ANSWER = f"{PREFIX}answer"
-RESHAPING = ("Cast", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze")
+RESHAPING = (
+    *("Cast", "Clip", "DepthToSpace", "Identity", "Pad", "Reshape", "Resize", "Slice", "Squeeze", "Transpose"),
+    *("Unsqueeze", "Upsample"),
+)
+"""Operators that leave scores scores."""
 
 
 @dataclass(frozen=True, slots=True)

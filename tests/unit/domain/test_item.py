@@ -71,7 +71,7 @@ def test_stac_1_1() -> None:
     assert nir.nodata is not None
     assert math.isnan(nir.nodata)
     assert set(red.names) == {"b1", "red"}
-    assert (red.checksum, red.size_bytes) == ("1220ab", 5)
+    assert red.checksum == "1220ab"
 
 
 @pytest.mark.parametrize(("said", "read"), [("inf", math.inf), ("-inf", -math.inf), (0, 0), (255, 255), (None, None)])

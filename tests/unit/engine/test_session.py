@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from networks import conv_network
 
 from geodl_core.engine.session import import_runtime, open_session
 from geodl_core.errors import InferenceError, InputError, ModelError
+from networks import conv_network
 
 
 def test_both_runtimes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

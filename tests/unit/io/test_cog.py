@@ -204,7 +204,7 @@ def test_a_truncated_file(tmp_path: Path) -> None:
 def test_facts(tmp_path: Path) -> None:
     """A raster's header gives grid, types and nodata."""
     facts = raster_facts(str(write(tmp_path / "a.tif", random("int16", 2), nodata=-1)), "a")
-    assert (facts.grid, facts.dtypes, facts.nodata) == (GRID, ("int16", "int16"), -1)
+    assert (facts.grid, facts.dtypes, facts.nodata) == (GRID, ("int16", "int16"), (-1, -1))
 
 
 def test_files_that_are_no_rasters(tmp_path: Path) -> None:
