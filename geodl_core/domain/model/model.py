@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from geodl_core.domain.classes import ClassEntry
@@ -82,6 +83,7 @@ def make_model(
     _require_pixel_model(emd)
     source, result = image_tensors(graph)
     layout = layout_of(emd, source)
+    _require_all(emd, (source, result, layout), _channels(source, layout, preprocessing))
     bands = bands_of(emd, _channels(source, layout, preprocessing), source)
     chip = chip_of(emd, source, layout, notes)
     output = output_of(result)
@@ -133,6 +135,31 @@ def _require_pixel_model(emd: Emd) -> None:
             f"ModelType: expected ImageClassification, found {emd.ModelType}",
             hint="this version runs pixel classification; object detection is not built yet",
         )
+
+
+def _require_all(emd: Emd, tensors: tuple[Tensor, Tensor, Layout], channels: int | None) -> None:
+    """Compare a definition with its graph in every respect, so that all that is wrong is said at once.
+
+    Raises:
+        ModelError: they disagree.
+    """
+    source, result, layout = tensors
+    output = output_of(result)
+    count = len(emd.ExtractBands or ()) or channels
+    checks: tuple[Callable[[], object], ...] = (
+        lambda: bands_of(emd, channels, source),
+        lambda: chip_of(emd, source, layout, []),
+        lambda: classes_of(emd, output, class_count(result, layout, output), []),
+        lambda: scaling_of(emd, count, []) if count else None,
+    )
+    errors = []
+    for check in checks:
+        try:
+            check()
+        except ModelError as error:
+            errors.append(error)
+    if errors:
+        raise ModelError("; ".join(error.message for error in errors), errors[0].hint)
 
 
 def _channels(source: Tensor, layout: Layout, preprocessing: Graph | None) -> int | None:

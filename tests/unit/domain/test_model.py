@@ -274,3 +274,14 @@ def test_slugs_are_fit_for_ids(name: str) -> None:
     assert slug(made) == made
     assert not set(made) & set("/\\ :?#%")
     assert made not in (".", "..")
+
+
+def test_all_that_disagrees_is_said_at_once() -> None:
+    """Bands, size, classes and scaling that do not fit the graph come in one error."""
+    classes = [{"Value": value, "Name": "x"} for value in (5, 6, 7, 8, 9)]
+    with pytest.raises(ModelError) as caught:
+        model_of(
+            (1, 2, 64, 64), (1, 3, 64, 64), ExtractBands=[0, 1, 2], ImageHeight=32, Classes=classes, DataRange=[1, 1]
+        )
+    for part in ("3 bands", "ImageHeight is 32", "3 classes", "DataRange"):
+        assert part in caught.value.message
