@@ -90,8 +90,3 @@ def _size(count: int | None) -> str:
     if count is None:
         return ""
     return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count / 1e3:.1f} kB"
-
-
-def _file(asset: dict[str, Any]) -> str:
-    size = _size(asset.get("file:size"))
-    return f"{asset.get('href')} ({size})" if size else str(asset.get("href"))

@@ -258,3 +258,21 @@ def test_collection_can_be_browsed(scene):
     collection = pystac.Collection.from_file(str(result.folder.parent / "collection.json"))
     assert [found.id for found in collection.get_items()] == [result.item["id"]]
     assert "count" not in str(collection.to_dict()["item_assets"])
+
+
+def test_foreign_collection_is_widened(scene):
+    """A Collection that somebody else made keeps its extensions and open end, and takes boxes with heights."""
+    folder, item, _ = scene
+    extent = {"spatial": {"bbox": [[0, 0, 0, 1, 1, 9]]}, "temporal": {"interval": [["2019-01-01T00:00:00Z", None]]}}
+    made = {"type": "Collection", "id": "mine", "stac_extensions": ["https://x/y.json"], "extent": extent}
+    with SqliteCatalog(folder / "out.db") as catalog:
+        catalog.put_collection(made)
+    run(request_for(folder, item, collection="mine"))
+    with SqliteCatalog(folder / "out.db") as catalog:
+        found = catalog.get_collection("mine")
+    assert "https://x/y.json" in found["stac_extensions"]
+    assert found["extent"]["temporal"]["interval"] == [["2019-01-01T00:00:00Z", None]]
+    west, south, east, north = found["extent"]["spatial"]["bbox"][0]
+    assert (west, south) == (0, 0)
+    assert east > 12
+    assert north > 47

@@ -24,7 +24,7 @@ def build_collection(
         {
             "type": "Collection",
             "stac_version": STAC_VERSION,
-            "stac_extensions": [EXTENSIONS[0]],
+            "stac_extensions": sorted({EXTENSIONS[0], *document.get("stac_extensions", ())}),
             "id": scene.collection,
             "title": document.get("title", f"Classifications by {scene.model.name}"),
             "description": document.get("description", f"Scenes classified by {scene.model.name} with geodl."),
@@ -43,14 +43,18 @@ def _widened(item: Mapping[str, Any], existing: Mapping[str, Any] | None) -> dic
     times = [item["properties"].get(key) for key in ("start_datetime", "datetime", "end_datetime")]
     start, end = min(filter(None, times)), max(filter(None, times))
     if existing:
-        ((old_west, old_south, old_east, old_north), *_) = existing["extent"]["spatial"]["bbox"]
-        ((old_start, old_end), *_) = existing["extent"]["temporal"]["interval"]
+        box = existing["extent"]["spatial"]["bbox"][0]
+        # A box of six numbers has heights too.
+        (old_west, old_south), (old_east, old_north) = box[:2], box[len(box) // 2 :][:2]
+        old_start, old_end = existing["extent"]["temporal"]["interval"][0]
         if west > east or old_west > old_east:
             # A box that crosses the antimeridian and another one are held together by the whole Earth's width alone.
             west, east, old_west, old_east = -180.0, 180.0, -180.0, 180.0
         west, south = min(west, old_west), min(south, old_south)
         east, north = max(east, old_east), max(north, old_north)
-        start, end = min(filter(None, (start, old_start))), max(filter(None, (end, old_end)))
+        # An end that is open stays open.
+        start = None if old_start is None else min(start, old_start)
+        end = None if old_end is None else max(end, old_end)
     return {"spatial": {"bbox": [[west, south, east, north]]}, "temporal": {"interval": [[start, end]]}}
 
 
