@@ -17,6 +17,8 @@ class Settings:
     """`GEODL_OUT`: folder of results."""
     catalog: str
     """`GEODL_CATALOG`: path or URL of the catalog; by default `catalog.db` in `out`."""
+    cache: Path
+    """`GEODL_CACHE`: folder of what may be made anew at any time; by default `geodl` where the system keeps caches."""
     is_debugging: bool
     """`GEODL_DEBUG`: show where an unexpected error came from."""
 
@@ -27,5 +29,11 @@ class Settings:
         return cls(
             out=out,
             catalog=env.get("GEODL_CATALOG") or str(out / CATALOG_NAME),
+            cache=Path(env.get("GEODL_CACHE") or _user_cache(env) / "geodl"),
             is_debugging=env.get("GEODL_DEBUG", "") not in ("", "0"),
         )
+
+
+def _user_cache(env: Mapping[str, str]) -> Path:
+    """Return the folder of the user's caches (XDG Base Directory Specification; %LOCALAPPDATA% on Windows)."""
+    return Path(env.get("XDG_CACHE_HOME") or env.get("LOCALAPPDATA") or Path.home() / ".cache")

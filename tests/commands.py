@@ -1,11 +1,16 @@
 """The `geodl` command as a user types it."""
 
+import io
 import json
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+
+from geodl_core.cli.main import geodl as command
+from geodl_core.cli.main import guarded
 
 
 def geodl(*arguments: object, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
@@ -28,3 +33,12 @@ def run_json(*arguments: object, cwd: Path | None = None, **env: str) -> dict[st
     assert result.returncode == 0, result.stderr
     document: dict[str, Any] = json.loads(result.stdout)
     return document
+
+
+def geodl_here(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run `geodl` in this process, which spares a second of imports; working folder and environment are the test's."""
+    words = [str(argument) for argument in arguments]
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = guarded(lambda: command.main(words, standalone_mode=False))
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())

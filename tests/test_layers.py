@@ -13,7 +13,7 @@ COMPUTING = {"affine", "numpy", "pydantic", "pyproj", "shapely"}
 THIRD_PARTIES = {
     "errors": set(),
     "domain": COMPUTING,
-    "io": COMPUTING | {"filelock", "google", "onnx", "py7zr", "pystac", "rasterio", "requests", "rio_tiler", "urllib3"},
+    "io": COMPUTING | {"filelock", "google", "obstore", "onnx", "py7zr", "pystac", "rasterio", "requests", "urllib3"},
     "engine": COMPUTING | {"onnxruntime"},
     "catalog": COMPUTING | {"cql2", "requests"},
     "settings": set(),

@@ -11,6 +11,11 @@ from geodl_core.settings import Settings
 
 COMMANDS = {
     "run": "geodl_core.cli.run:run",
+    "plan": "geodl_core.cli.stages:plan",
+    "shard": "geodl_core.cli.stages:shard",
+    "merge": "geodl_core.cli.stages:merge",
+    "register": "geodl_core.cli.stages:register",
+    "rerun": "geodl_core.cli.rerun:rerun",
     "search": "geodl_core.cli.search:search",
     "model": "geodl_core.cli.model:model",
 }

@@ -64,23 +64,15 @@ def pack(emd: Path, output: Path | None, force: bool) -> None:
       geodl model pack net.emd
       geodl model pack net.emd -o share/roads.dlpk
     """
-    from geodl_core.domain.emd.write import write_emd
     from geodl_core.io.package import load_package
-    from geodl_core.io.package_write import network_bytes, package_name, preprocessing_bytes, write_package
+    from geodl_core.io.package_write import package_files, write_package
 
     target = output or emd.with_suffix(".dlpk")
     if target.exists() and not force:
         raise InputError(f"{target} exists", hint="--force replaces it")
     package = load_package(str(emd))
-    files = {"ModelFile": network_bytes(package), "PreprocessingModel": preprocessing_bytes(package)}
-    said = {key: str(getattr(package.emd, key)) for key, content in files.items() if content}
-    names = {key: package_name(name) for key, name in said.items()}
-    if len(set(names.values())) < len(names):
-        raise ModelError(f"{emd}: ModelFile and PreprocessingModel would have the same name in the package")
-    # A definition whose names hold inside the package stays verbatim.
-    is_kept = all(said[key].replace("\\", "/").removeprefix("./") == name for key, name in names.items())
-    text = package.emd_text if is_kept else write_emd(package.emd.model_copy(update=names)).encode()
-    write_package(target, text, {name: files[key] or b"" for key, name in names.items()}, emd.name)
+    text, files = package_files(package)
+    write_package(target, text, files, emd.name)
     click.echo(f"wrote {target} ({target.stat().st_size / 1e6:.1f} MB)")
 
 

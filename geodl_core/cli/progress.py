@@ -48,6 +48,8 @@ class RunProgress:
                 self._bar.start()
         elif event.stage in ("tiles", "resumed"):
             self._advance(event)
+        elif event.stage == "note":
+            self._console.print(f"note     {event.text}")
         else:
             if self._task is not None:
                 self._bar.stop()

@@ -18,9 +18,10 @@ class Chip:
     """What one read window holds."""
 
     pixels: npt.NDArray[Any]
-    """(C, H, W), values as stored; 0 where invalid."""
+    """(C, H, W), values as stored; 0 where a band has none."""
     valid: Mask
-    """(H, W), True = measured in every band; False for nodata and for all that lies outside the scene."""
+    """(H, W), True = measured in every band and not masked; False for nodata and for all that lies outside the scene.
+    Masked pixels keep their values, which their neighbours' results may depend on."""
 
 
 def padded_indices(start: int, stop: int, size: int, pad: Pad) -> tuple[Index, Mask]:

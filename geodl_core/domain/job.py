@@ -6,17 +6,23 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from geodl_core.domain.augment import MERGE_POLICIES, MergePolicy
 from geodl_core.domain.grid import Grid
+from geodl_core.domain.product import SCORE_TYPES, ScoreType
 from geodl_core.domain.radiometry import Kind, Radiometry
 from geodl_core.errors import InputError
 
-RESULT_VERSION = 1
+RESULT_VERSION = 2
 """Raised whenever the same job would give other bytes than before."""
 
 Pad = Literal["network", "reflect", "edge", "constant"]
 Compression = Literal["deflate", "zstd", "lzw"]
 PADS: tuple[Pad, ...] = ("network", "reflect", "edge", "constant")
 COMPRESSIONS: tuple[Compression, ...] = ("deflate", "zstd", "lzw")
+TILE_MEMORY_BYTES = 512 << 20
+LEAST_TILE_MEMORY_BYTES = 16 << 20
+Precision = Literal["fp32", "fp16"]
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +35,8 @@ class Arguments:
     size, else `reflect`."""
     tile_size_px: int | None = None
     """Side of the read window."""
+    tile_memory_bytes: int = TILE_MEMORY_BYTES
+    """Of a tile, while the network runs on it; where the network takes any size, it bounds the tile's."""
     padding_px: int | None = None
     """The halo, where the model does not crop by itself."""
     threshold: float | None = None
@@ -38,12 +46,33 @@ class Arguments:
     """Of the COG; all are lossless."""
     bands: Mapping[str, str] = field(default_factory=dict)
     """Wanted band → asset of the Item."""
+    area: str | None = None
+    """GeoJSON (`domain.area`): outside it the result is nodata."""
+    masks: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Asset of the Item → its values under which the result is nodata."""
+    test_time_augmentation: bool = False
+    """Whether the network looks at each tile turned and mirrored too."""
+    merge_policy: MergePolicy = "mean"
+    """Of the scores that it then gives."""
+    predict_background: bool = True
+    """False: the class of id 0 is never chosen."""
+    probabilities: ScoreType | None = None
+    """Type of a raster of scores, one band a class, beside the class map."""
+    precision: Precision = "fp32"
 
     def __post_init__(self) -> None:
-        if self.pad is not None and self.pad not in PADS:
-            raise InputError(f"pad: expected one of {', '.join(PADS)}, found {self.pad}")
-        if self.compress not in COMPRESSIONS:
-            raise InputError(f"compress: expected one of {', '.join(COMPRESSIONS)}, found {self.compress}")
+        domains: tuple[tuple[str, object, tuple[object, ...]], ...] = (
+            ("pad", self.pad, (None, *PADS)),
+            ("compress", self.compress, COMPRESSIONS),
+            ("merge_policy", self.merge_policy, MERGE_POLICIES),
+            ("probabilities", self.probabilities, (None, *SCORE_TYPES)),
+            ("precision", self.precision, PRECISIONS),
+        )
+        for name, found, domain in domains:
+            if found not in domain:
+                raise InputError(f"{name}: expected one of {', '.join(map(str, filter(None, domain)))}, found {found}")
+        if self.tile_memory_bytes < LEAST_TILE_MEMORY_BYTES:
+            raise InputError(f"tile_memory: expected at least 16 MiB, found {self.tile_memory_bytes} bytes")
         for name, value in (("tile_size", self.tile_size_px), ("padding", self.padding_px)):
             if value is not None and value < 0:
                 raise InputError(f"{name}: expected a number of pixels from 0 on, found {value}")
@@ -79,6 +108,14 @@ class Job:
     blend_px: int
     threshold: float
     compress: Compression
+    area: str | None = None
+    masks: tuple[tuple[InputIdentity, tuple[int, ...]], ...] = ()
+    """What tells the content of each mask, and its values that are left out."""
+    test_time_augmentation: bool = False
+    merge_policy: MergePolicy = "mean"
+    predict_background: bool = True
+    probabilities: ScoreType | None = None
+    precision: Precision = "fp32"
 
 
 def job_id(job: Job) -> str:
@@ -98,5 +135,13 @@ def arguments_json(arguments: Arguments) -> dict[str, Any]:
         "radiometry": arguments.radiometry,
         "source_range": list(arguments.source_range) if arguments.source_range else None,
         "bands": dict(arguments.bands) or None,
+        "aoi": arguments.area,
+        "mask": {asset: list(values) for asset, values in arguments.masks.items()} or None,
+        "test_time_augmentation": arguments.test_time_augmentation or None,
+        "merge_policy": arguments.merge_policy if arguments.test_time_augmentation else None,
+        "predict_background": None if arguments.predict_background else False,
+        "return_probability_raster": arguments.probabilities,
+        "precision": arguments.precision if arguments.precision != "fp32" else None,
+        "tile_memory": arguments.tile_memory_bytes if arguments.tile_memory_bytes != TILE_MEMORY_BYTES else None,
     }
     return {name: value for name, value in given.items() if value is not None}

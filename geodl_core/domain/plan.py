@@ -1,6 +1,8 @@
 """The plan of a job: arithmetic over a grid, from which every tile and every shard follows."""
 
-from dataclasses import dataclass
+import hashlib
+import json
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +30,17 @@ class BandSource:
     nodata: float | None
     ratio: int | None
     """Grid pixels along one of its pixels; None where it must be warped to the grid."""
+    block_px: tuple[int, int] = (512, 512)
+    """Height and width of the blocks in which the file is stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class MaskSource:
+    """A raster of classes, such as a scene classification, some of which are left out of the result."""
+
+    source: BandSource
+    values: tuple[int, ...]
+    """Of the classes left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +77,12 @@ class Plan:
     """NumPy's name of the type that the network's input graph takes."""
     live: bytes
     """One bit a tile, row-major, most significant first: whether it may hold valid pixels."""
+    masks: tuple[MaskSource, ...] = ()
+    area: str | None = None
+    """GeoJSON (`domain.area`): outside it the result is nodata. None: the whole scene."""
+    panel_cols: int = 0
+    """Tiles are taken panel by panel, each of so many columns of tiles, row by row within it; 0: one panel. It keeps
+    what must be held of the rows above small in wide scenes, and does not change the result."""
 
     def __post_init__(self) -> None:
         if min(self.core_px) < 1 or self.halo_px < 0:
@@ -121,12 +140,16 @@ def live_bits(plan: Plan) -> npt.NDArray[np.uint8]:
 
 
 def live_tiles(plan: Plan) -> npt.NDArray[np.int64]:
-    """Return the indices of the live tiles, ascending."""
-    return np.flatnonzero(live_bits(plan))
+    """Return the indices of the live tiles in the order in which they are taken: panel by panel, row by row."""
+    tiles = np.flatnonzero(live_bits(plan))
+    if not plan.panel_cols:
+        return tiles
+    _, cols = tile_shape(plan.grid, plan.core_px)
+    return tiles[np.argsort(tiles % cols // plan.panel_cols, kind="stable")]
 
 
 def shard_tiles(plan: Plan, shard: Shard) -> npt.NDArray[np.int64]:
-    """Return the indices of a shard's tiles, ascending; the shards of one `of` partition the live tiles."""
+    """Return the indices of a shard's tiles, in order; the shards of one `of` partition the live tiles."""
     tiles = live_tiles(plan)
     return tiles[len(tiles) * shard.n // shard.of : len(tiles) * (shard.n + 1) // shard.of]
 
@@ -139,6 +162,15 @@ def shard_count(plan: Plan, asked: int | None = None) -> int:
     if wanted < 1 and asked is not None:
         raise PlanError(f"shards: expected 1 or more, found {asked}")
     return max(1, min(wanted, tiles))
+
+
+def plan_digest(plan: Plan) -> str:
+    """Return the content hash of a plan, where its files lie apart."""
+    facts = asdict(plan)
+    for source in (*facts["sources"], *(mask["source"] for mask in facts["masks"])):
+        del source["href"]
+    facts["live"] = plan.live.hex()
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def pack_live(live: npt.NDArray[np.bool_]) -> bytes:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from geodl_core.domain.blend import blend_weights, neighbours
 from geodl_core.domain.plan import Plan, Tile, live_bits, tile_at
 from geodl_core.domain.window import intersect, slices_within
-from geodl_core.engine.worker import Worker, answered_window, core_validity, infer, to_ids
+from geodl_core.engine.worker import Worker, answered_window, core_validity, infer, read_chip, stored_values
 
 MOST_TILES = 12
 """Scores kept at a time: the 3 × 3 around the tile at work, and the next column of three."""
@@ -22,15 +22,16 @@ Scored = tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]
 
 
 def blended_tiles(
-    plan: Plan, tiles: Sequence[Tile], worker: Worker
-) -> Generator[tuple[Tile, npt.NDArray[Any]], None, None]:
-    """Yield the class ids of each tile's core, from the blended scores of all tiles that reach it.
+    plan: Plan, shards: Sequence[Sequence[Tile]], worker: Worker
+) -> Generator[tuple[Tile, list[npt.NDArray[Any]]], None, None]:
+    """Yield what is stored of each tile's core, from the blended scores of all tiles that reach it.
 
     A tile's result depends on the plan alone, not on the shard it is computed in: neighbours outside the shard are
     inferred as well, and scores are added in the order of the tiles. A tile is inferred again for the rows of tiles
     above and below it, so that memory is bounded by twelve tiles at up to three times the work.
     """
     live = live_bits(plan)
+    tiles = list(chain.from_iterable(shards))
     near = [[index for index in neighbours(plan, tile.index) if live[index]] for tile in tiles]
     held: OrderedDict[int, Future[Scored]] = OrderedDict()
     try:
@@ -40,7 +41,7 @@ def blended_tiles(
                     held[index] = worker.pool.submit(_score, plan, tile_at(plan, index), worker)
                 held.move_to_end(index)
             scored = {index: held[index].result() for index in near[position]}
-            yield tile, to_ids(_blend(plan, tile, scored, worker), scored[tile.index][1], worker)
+            yield tile, stored_values(_blend(plan, tile, scored, worker), scored[tile.index][1], worker)
             while len(held) > MOST_TILES:
                 held.popitem(last=False)
     finally:
@@ -49,25 +50,26 @@ def blended_tiles(
 
 
 def _score(plan: Plan, tile: Tile, worker: Worker) -> Scored:
-    chip = worker.reader.read(tile.read)
-    scores = infer(chip.pixels[None], answered_window(plan, tile, worker), worker)[0]
-    return scores.reshape(-1, *scores.shape[-2:]), core_validity(tile, chip)
+    chip = read_chip(tile, worker)
+    answered = answered_window(plan, tile, worker.network)
+    scores = infer(chip.pixels[None], answered, answered, worker.network)[0]
+    return scores.reshape(-1, *scores.shape[-2:]), core_validity(tile, chip, worker)
 
 
-def _blend(plan: Plan, tile: Tile, scored: dict[int, Scored], worker: Worker) -> npt.NDArray[Any]:
-    """Return the (h, w) class indices of a tile's core from the scores of the tiles around, added in their order."""
+def _blend(plan: Plan, tile: Tile, scored: dict[int, Scored], worker: Worker) -> npt.NDArray[np.float32]:
+    """Return the (C, h, w) scores of a tile's core from those of the tiles around, added in their order."""
     channels = next(iter(scored.values()))[0].shape[0]
     total = np.zeros((channels, *tile.core.shape), np.float32)
     weight = np.zeros(tile.core.shape, np.float32)
     for index in sorted(scored):
         other = tile_at(plan, index)
-        window = answered_window(plan, other, worker)
+        window = answered_window(plan, other, worker.network)
         shared = intersect(tile.core, window)
         rows, cols = blend_weights(plan, other, shared)
         share = rows[:, None] * cols
         place = slices_within(shared, tile.core)
         total[:, *place] += scored[index][0][:, *slices_within(shared, window)] * share
         weight[place] += share
-    if channels == 1:
-        return np.asarray(total[0] > np.float32(worker.threshold) * weight, np.uint8)
-    return np.asarray(total.argmax(0))
+    # Where a neighbour is dead the others' weights do not add up to 1.
+    total /= weight
+    return total

@@ -12,7 +12,9 @@ from geodl_core.engine.probe_model import probe_reach
 from geodl_core.engine.probe_network import ProbeSpec
 from geodl_core.engine.session import open_session
 from geodl_core.errors import ModelError
-from geodl_core.io.network.graph import Feed, GraphFile, fuse
+from geodl_core.io.network.fuse import Feed, fuse
+from geodl_core.io.network.graph import GraphFile
+from geodl_core.io.network.memory import ARENA_FACTOR, peak_bytes_per_px
 from geodl_core.io.network.reach import answer_step, walk_reach
 from geodl_core.io.package import ModelPackage
 
@@ -21,6 +23,10 @@ REPAIRED = "definition: "
 PROBE_SEED = 20260101
 PROBE_BUDGET_S = 120.0
 """More than any probe was seen to need: a bound that a slow machine reached would make its halo another."""
+SCORE_BYTES = 4
+"""float32, one a class and pixel, brought to the input's pixels after the network."""
+CLASS_INDEX_BYTES = 8
+"""ONNX's ArgMax gives int64."""
 USUAL_RANGE = (0.0, 1.0)
 """Of values that a network takes, where its definition says nothing."""
 
@@ -40,7 +46,25 @@ def load_model(package: ModelPackage, is_probed: bool | None = None) -> Model:
     preprocessing = None if package.preprocessing is None else package.preprocessing.graph
     model = make_model(package.emd, package.file.graph, package.name, reach, preprocessing)
     repairs = tuple(f"{REPAIRED}{repair}" for repair in package.repairs)
-    return replace(model, notes=(*repairs, *model.notes))
+    return replace(model, notes=(*repairs, *model.notes), bytes_per_px=bytes_per_px(package.file, model))
+
+
+def bytes_per_px(file: GraphFile, model: Model) -> float | None:
+    """Return the memory that a run takes for each pixel of its tile, None where the graph does not tell.
+
+    Args:
+        file: the model's graph.
+        model: what its tensors mean.
+    """
+    # Where the size is free, one that halves evenly as often as the network halves it.
+    step = 1 if model.is_size_fixed else model.halo.stride_px
+    rows, cols = (-(-side // step) * step for side in model.chip_px)
+    live = peak_bytes_per_px(file.proto, (rows, cols), model.layout)
+    if live is None:
+        return None
+    coarse = model.halo.coarsening**-2 if model.halo.coarsening > 1 else 0.0
+    scores = SCORE_BYTES * (1 if model.output != "scores" else len(model.indices_to_ids))
+    return ARENA_FACTOR * max(live, scores * (1 + coarse) + CLASS_INDEX_BYTES)
 
 
 def require_running(package: ModelPackage, model: Model) -> None:

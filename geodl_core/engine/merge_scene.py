@@ -1,60 +1,53 @@
-"""Merge the parts of a scene into one class map."""
+"""Merge the parts of a scene into its rasters."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from geodl_core.domain.job import Compression
-from geodl_core.domain.plan import Plan, live_tiles, tile_at, tile_shape
-from geodl_core.domain.window import Window
-from geodl_core.errors import DataError
-from geodl_core.io.class_cog import ClassRaster, write_class_cog
-from geodl_core.io.parts import read_part
+from geodl_core.domain.model.model import Model
+from geodl_core.domain.plan import Plan
+from geodl_core.domain.product import Product
+from geodl_core.domain.result.result import RASTER_NAMES
+from geodl_core.engine.run_shard import Task, block_format
+from geodl_core.io.cog_layout import CogSpec
+from geodl_core.io.cog_write import write_cog
+from geodl_core.io.part_set import PartSet
 
 
 def merge_scene(
-    plan: Plan, parts: Iterable[Path], raster: ClassRaster, target: Path, compression: Compression = "deflate"
+    plan: Plan, tasks: Sequence[Task], products: Sequence[Product], model: Model, target: tuple[Path, Compression]
 ) -> dict[int, int]:
-    """Write the class map of a whole scene, one row of tiles in memory at a time.
+    """Write the rasters of a whole scene, by copying the blocks that the shards encoded.
+
+    Blocks that several shards have pixels in are put together and encoded first; a row of blocks of each overview is
+    in memory at a time. The bytes do not depend on how many shards there were.
 
     Args:
         plan: of the scene.
-        parts: every shard's part, in the order of the shards.
-        raster: grid, storage type and classes.
-        target: the COG, written atomically.
-        compression: of the COG.
+        tasks: every shard with its part.
+        products: what is written.
+        model: for its classes.
+        target: the folder, in which every file is written atomically, and the compression.
 
     Returns:
-        How many pixels each stored value has.
+        How many pixels each stored value of the class map has, nodata among them.
 
     Raises:
-        DataError: a part is missing, damaged, or has other tiles than the plan.
-        StoreError: the COG cannot be written.
+        DataError: a part is missing, damaged, or of another plan.
+        StoreError: a raster cannot be written.
     """
-    cores = (core for path in parts for core in read_part(path))
-    return write_class_cog(target, raster, _strips(plan, cores, raster), compression)
-
-
-def _strips(
-    plan: Plan, cores: Iterator[tuple[int, npt.NDArray[Any]]], raster: ClassRaster
-) -> Iterator[tuple[Window, npt.NDArray[Any]]]:
-    """Yield each row of tiles as one strip of the grid, nodata where no tile is live."""
-    rows, cols = tile_shape(plan.grid, plan.core_px)
-    live = live_tiles(plan)
-    for row in range(rows):
-        top = row * plan.core_px[0]
-        strip = Window(top, 0, min(top + plan.core_px[0], plan.grid.height), plan.grid.width)
-        values = np.full(strip.shape, raster.storage.nodata, raster.storage.dtype)
-        first, last = np.searchsorted(live, (row * cols, (row + 1) * cols))
-        for expected in live[first:last]:
-            core = tile_at(plan, int(expected)).core
-            found, ids = next(cores, (None, None))
-            if ids is None or found != expected or ids.shape != core.shape:
-                raise DataError(f"the parts do not fit the plan: expected tile {expected}, found {found}")
-            values[:, core.left : core.right] = ids
-        yield strip, values
-    if next(cores, None) is not None:
-        raise DataError("the parts do not fit the plan: there are more tiles than expected")
+    folder, compression = target
+    with PartSet([(task.path, task.header) for task in tasks], folder) as parts:
+        for product in products:
+            spec = CogSpec(
+                grid=plan.grid,
+                format=block_format(product, compression),
+                halve=product.halve,
+                colours={entry.value: entry.color for entry in model.classes} if product.samples == 1 else {},
+                descriptions=() if product.samples == 1 else tuple(entry.name for entry in model.classes),
+            )
+            write_cog(folder / RASTER_NAMES[product.name], spec, parts.blocks(product.name, spec.format, product.halve))
+        counts = dict(parts.counts)
+    missing = plan.grid.height * plan.grid.width - sum(counts.values())
+    nodata = int(products[0].nodata)
+    return {**counts, nodata: missing} if missing else counts

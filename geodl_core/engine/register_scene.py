@@ -1,6 +1,7 @@
 """Register a result: publish its Item, and mark what it replaces."""
 
 import json
+import posixpath
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -39,7 +40,9 @@ class Catalog(Protocol):
         ...
 
 
-def register_scene(scene: ClassifiedScene, folder: Path, catalog: Catalog, now: datetime) -> dict[str, Any]:
+def register_scene(
+    scene: ClassifiedScene, folder: Path, catalog: Catalog, now: datetime, base: str | None = None
+) -> dict[str, Any]:
     """Write the result's Item beside its files and put it into the catalog.
 
     The Collection is created or widened first. An earlier result of the same source and model becomes the
@@ -47,9 +50,10 @@ def register_scene(scene: ClassifiedScene, folder: Path, catalog: Catalog, now: 
 
     Args:
         scene: the result.
-        folder: of its files; its parent holds the Collection.
+        folder: of its files; its parent holds the Collection where it has the Collection's name.
         catalog: where to publish.
         now: for the Item's time stamps.
+        base: URL at which the files lie, where that is not the folder.
 
     Returns:
         The Item as the catalog has it, with absolute hrefs.
@@ -61,11 +65,12 @@ def register_scene(scene: ClassifiedScene, folder: Path, catalog: Catalog, now: 
     item = build_item(scene, now)
     earlier = [found for found in catalog.search(current_results_query(scene)).items if found["id"] != item["id"]]
     collection = build_collection(scene, item, catalog.get_collection(scene.collection))
-    published = _with_absolute_hrefs(item, folder)
+    published = _with_absolute_hrefs(item, folder, base)
     published, replaced = supersede(published, earlier, now)
     item["links"] = [*item["links"], *(link for link in published["links"] if link["rel"] == "predecessor-version")]
     _write_json(folder / f"{safe_name(item['id'])}.json", item)
-    _write_json(folder.parent / COLLECTION_NAME, {**collection, "links": _item_links(folder.parent)})
+    if base is None and folder.parent.name == safe_name(scene.collection):
+        _write_json(folder.parent / COLLECTION_NAME, {**collection, "links": _item_links(folder.parent)})
     catalog.put_collection(collection)
     catalog.put_items([published, *replaced])
     return published
@@ -79,18 +84,27 @@ def _item_links(folder: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _with_absolute_hrefs(item: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def _with_absolute_hrefs(item: Mapping[str, Any], folder: Path, base: str | None) -> dict[str, Any]:
     """Return an Item whose relative hrefs start from a folder, for a catalog that lies elsewhere."""
 
     def absolute(entry: Mapping[str, Any]) -> dict[str, Any]:
         href = str(entry["href"])
-        return {**entry, "href": str((folder / href).resolve()) if href.startswith((".", "..")) else href}
+        if not href.startswith("."):
+            return dict(entry)
+        place = str((folder / href).resolve()) if base is None else _beside(base, href)
+        return {**entry, "href": place}
 
     return {
         **item,
         "links": [absolute(link) for link in item["links"]],
         "assets": {key: absolute(asset) for key, asset in item["assets"].items()},
     }
+
+
+def _beside(base: str, href: str) -> str:
+    """Return where a relative href leads from a URL of any scheme."""
+    scheme, _, place = base.partition("://")
+    return f"{scheme}://{posixpath.normpath(posixpath.join(place, href))}"
 
 
 def _write_json(path: Path, document: Mapping[str, Any]) -> None:

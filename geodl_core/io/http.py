@@ -58,6 +58,23 @@ def file_version(href: str, asset: str) -> str:
     return f"etag:{facts[0] or facts[2]},size:{facts[1]}"
 
 
+def is_there(href: str, asset: str) -> None:
+    """Make sure that a remote file can be had now, by its first byte.
+
+    Raises:
+        StoreError: the server does not answer or refuses, or the file lies where nobody can be asked.
+    """
+    shown = hide_secrets(href)
+    if not href.startswith(("http://", "https://")):
+        raise StoreError(f"asset {asset}: {shown} cannot be read now")
+    try:
+        with requests.get(href, headers={"Range": "bytes=0-0"}, timeout=TIMEOUT_S, stream=True) as response:
+            if not response.ok:
+                raise StoreError(f"asset {asset}: {shown}: the server answers {response.status_code}")
+    except requests.RequestException as error:
+        raise StoreError(f"asset {asset}: {shown}: the server does not answer ({type(error).__name__})") from error
+
+
 def _require_answer(response: requests.Response, shown: str) -> None:
     if response.status_code in TRANSIENT:
         raise StoreError(f"{shown}: the server answers {response.status_code}", hint="try again later")

@@ -10,6 +10,7 @@ from typing import IO
 
 from google.protobuf.message import EncodeError
 
+from geodl_core.domain.emd.write import write_emd
 from geodl_core.errors import ModelError
 from geodl_core.io.archive import MAX_MEMBER_BYTES, archive_sizes, member_beside, read_archive
 from geodl_core.io.network.graph import GraphFile
@@ -60,6 +61,27 @@ def write_folder(target: Path, emd_text: bytes, files: Files, emd_name: str) -> 
         with atomic_file(target / name) as draft, draft.open("wb") as file, _opened(members[name], name) as source:
             for chunk in _chunks(source):
                 file.write(chunk)
+
+
+def package_files(package: ModelPackage) -> tuple[bytes, dict[str, bytes]]:
+    """Return the definition and the files that make a package self-contained.
+
+    The definition stays verbatim where the names in it hold inside a package, and else names what lies there.
+
+    Raises:
+        ModelError: two files would have the same name, or as `network_bytes`.
+    """
+    found = {"ModelFile": network_bytes(package), "PreprocessingModel": preprocessing_bytes(package)}
+    files = {key: content for key, content in found.items() if content is not None}
+    said = {key: str(getattr(package.emd, key)) for key in files}
+    names = {key: package_name(name) for key, name in said.items()}
+    if len(set(names.values())) < len(names):
+        raise ModelError(
+            f"{package.location}: ModelFile and PreprocessingModel would have the same name in the package"
+        )
+    is_kept = all(said[key].replace("\\", "/").removeprefix("./") == name for key, name in names.items())
+    text = package.emd_text if is_kept else write_emd(package.emd.model_copy(update=names)).encode()
+    return text, {name: files[key] for key, name in names.items()}
 
 
 def network_bytes(package: ModelPackage) -> bytes:

@@ -240,7 +240,8 @@ def test_killed_run_goes_on(tmp_path, after_parts):
     write_scene(tmp_path, (900, 900))
     conv_network(tmp_path / "net.onnx")
     write_emd(tmp_path)
-    common = ["run", tmp_path / "scene.json", "-m", tmp_path / "net.emd", "--shards", "8", "--threads", "1", "--out"]
+    tiles = ["--arg", "tile_size=64", "--shards", "8", "--threads", "1"]
+    common = ["run", tmp_path / "scene.json", "-m", tmp_path / "net.emd", *tiles, "--out"]
     whole = geodl(*common, tmp_path / "whole")
     assert whole.returncode == 0, whole.stderr
     command = [sys.executable, "-c", "from geodl_core.cli.main import main; main()", *map(str, common)]

@@ -51,9 +51,9 @@ FULL = """
 import sys
 from geodl_core.io import parts
 from geodl_core.cli import main
-def refuse(self, tile, ids):
+def refuse(self, name, payload, half):
     raise OSError(28, "No space left on device")
-parts.PartWriter.add = refuse
+parts.PartWriter.add_final = refuse
 sys.argv = ["geodl", *sys.argv[1:]]
 main.main()
 """

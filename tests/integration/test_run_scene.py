@@ -16,6 +16,7 @@ from geodl_core.catalog.sqlite import SqliteCatalog
 from geodl_core.domain.job import Arguments
 from geodl_core.domain.query import ItemQuery
 from geodl_core.engine.load_model import load_model
+from geodl_core.engine.open_worker import Means
 from geodl_core.engine.run_scene import RunRequest, run_scene
 from geodl_core.io.package import load_package
 from geodl_core.io.stac import read_item
@@ -38,7 +39,10 @@ def scene(tmp_path):
 def request_for(folder, item, out="out", **more):
     arguments = more.pop("arguments", Arguments())
     package = load_package(str(folder / more.pop("emd", "net.emd")))
-    return RunRequest(read_item(str(item)), package, load_model(package), arguments, folder / out, **more)
+    means = Means(**{name: more.pop(name) for name in ("threads", "batch_size", "max_memory_bytes") if name in more})
+    return RunRequest(
+        read_item(str(item)), package, load_model(package), arguments, folder / out, means=means, **more
+    )
 
 
 def run(request):
@@ -176,7 +180,7 @@ def test_lost_file_is_computed_again(scene):
 def test_parts_are_kept_on_request(scene):
     """--keep-parts leaves the parts, which hold every tile once."""
     folder, item, _ = scene
-    result = run(request_for(folder, item, shards=3, keeps_parts=True))
+    result = run(request_for(folder, item, arguments=Arguments(tile_size_px=64), shards=3, keeps_parts=True))
     assert len(list((result.folder / "parts").glob("*.part"))) == 3
 
 

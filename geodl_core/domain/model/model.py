@@ -54,6 +54,10 @@ class Model:
     """Height and width that the definition or the graph names."""
     is_size_fixed: bool
     """Whether the graph takes only `chip_px`."""
+    is_augmented: bool
+    """Whether the definition asks for test-time augmentation."""
+    is_bounded: bool
+    """Whether an answer is known to depend on no more than its surroundings, so that tiles of any size agree."""
     batch: int | None
     """The graph's batch, None where it takes any."""
     halo: Halo
@@ -61,6 +65,8 @@ class Model:
     """Whether the result is a probability already, not a logit."""
     notes: tuple[str, ...]
     """What had to be decided, for the run report."""
+    bytes_per_px: float | None = None
+    """Memory that a run takes for each pixel of its tile, activations at their peak; None where that is not known."""
 
 
 def make_model(
@@ -106,6 +112,8 @@ def make_model(
         threshold=DEFAULT_THRESHOLD if emd.Threshold is None else emd.Threshold,
         chip_px=chip,
         is_size_fixed=None not in sizes_of(source, layout),
+        is_augmented=emd.test_time_augmentation is True and output != "class map",
+        is_bounded=reach is not None and reach.radius_px is not None and not reach.is_global,
         batch=source.shape[0],
         halo=halo_of(emd, chip, (source, result, layout), reach, notes),
         is_activated=activation is not None,

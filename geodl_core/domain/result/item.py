@@ -1,5 +1,6 @@
 """The STAC Item of a classified scene, as a plain document."""
 
+import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -7,10 +8,12 @@ from typing import Any
 
 from geodl_core.domain.classes import ClassEntry
 from geodl_core.domain.grid import Grid, bbox_wgs84, cell_area_m2, cell_size, outline_wgs84
+from geodl_core.domain.product import Product
 from geodl_core.domain.result.result import (
     COG_NAME,
     EMD_NAME,
     PREVIEW_NAME,
+    SCORES_NAME,
     TABLE_NAME,
     ClassifiedScene,
     StoredFile,
@@ -142,11 +145,8 @@ def _assets(scene: ClassifiedScene) -> dict[str, Any]:
         "mlm:name": scene.model.name,
         "processing:expression": {"format": "emd", "expression": scene.files[EMD_NAME].href},
     }
-    table = {
-        "title": "Raster attribute table and category names (GDAL)",
-        "type": "application/xml",
-        "roles": ["metadata"],
-    }
+    title = "Raster attribute table and category names (GDAL)"
+    table = {"title": title, "type": "application/xml", "roles": ["metadata"]}
     preview = {"title": "Preview", "type": "image/png", "roles": ["thumbnail", "overview"]}
     emd = {
         "title": "Model definition, verbatim",
@@ -159,7 +159,27 @@ def _assets(scene: ClassifiedScene) -> dict[str, Any]:
         ("preview", PREVIEW_NAME, preview),
         ("model", EMD_NAME, emd),
     ]
+    described += [("probabilities", SCORES_NAME, _score_asset(scene, product)) for product in scene.products[1:]]
     return {key: {**_file_fields(scene.files[name]), **fields} for key, name, fields in described}
+
+
+def _score_asset(scene: ClassifiedScene, product: Product) -> dict[str, Any]:
+    nodata = "nan" if math.isnan(product.nodata) else int(product.nodata)
+    scaled = {"raster:scale": product.scale, "raster:offset": 0.0} if product.scale != 1 else {}
+    fields = {"data_type": product.dtype, "nodata": nodata, **scaled}
+    return {
+        "title": f"Scores of {scene.model.name}, one band a class",
+        "type": COG_TYPE,
+        "roles": ["data", "probability"],
+        **fields,
+        "raster:spatial_resolution": max(cell_size(scene.grid)),
+        "raster:sampling": "area",
+        "bands": [
+            {"name": entry.name, "description": f"Score of class {entry.value}, 0 to 1", **fields}
+            for entry in scene.model.classes
+        ],
+        "mlm:name": scene.model.name,
+    }
 
 
 def _file_fields(file: StoredFile) -> dict[str, Any]:

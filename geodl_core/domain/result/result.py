@@ -3,20 +3,28 @@
 import hashlib
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from geodl_core.domain.classes import Storage
 from geodl_core.domain.grid import Grid
 from geodl_core.domain.model.model import Model
+from geodl_core.domain.product import Product, ProductName
 
 MOST_NAME_BYTES = 200
 """File systems take 255; drafts and suffixes need some."""
 COG_NAME = "classification.tif"
+SCORES_NAME = "probabilities.tif"
+RASTER_NAMES: dict[ProductName, str] = {"classification": COG_NAME, "probabilities": SCORES_NAME}
 TABLE_NAME = "classification.tif.aux.xml"
 PREVIEW_NAME = "preview.png"
 EMD_NAME = "model.emd"
+MODEL_ARGUMENTS = (
+    *("tile_size", "padding", "threshold", "test_time_augmentation", "merge_policy", "predict_background"),
+    "return_probability_raster",
+)
+"""Given by `--arg`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +52,8 @@ class ClassifiedScene:
     job_id: str
     grid: Grid
     storage: Storage
+    products: tuple[Product, ...]
+    """The rasters that were written."""
     counts: Mapping[int, int]
     """Pixels of each stored value, nodata among them."""
     files: Mapping[str, StoredFile]
@@ -99,6 +109,11 @@ def source_key(source: Mapping[str, Any]) -> str:
     return f"{source['collection']}/{source['id']}" if source.get("collection") else str(source["id"])
 
 
+def mask_text(asset: str, values: Iterable[int]) -> str:
+    """Return a mask as the command line takes it."""
+    return f"{asset}={','.join(map(str, values))}"
+
+
 def rerun_command(scene: ClassifiedScene) -> str:
     """Return the command line that computes the same bytes again."""
     words = ["geodl", "run", scene.source_href or f"catalog:{source_key(scene.source)}"]
@@ -108,7 +123,9 @@ def rerun_command(scene: ClassifiedScene) -> str:
     for name, value in scene.arguments.items():
         if name == "bands":
             words += [word for wanted, asset in value.items() for word in ("--band", f"{wanted}={asset}")]
-        elif name in ("tile_size", "padding", "threshold"):
+        elif name == "mask":
+            words += [word for asset, values in value.items() for word in ("--mask", mask_text(asset, values))]
+        elif name in MODEL_ARGUMENTS:
             words += ["--arg", f"{name}={value}"]
         else:
             text = ",".join(map(str, value)) if isinstance(value, list) else str(value)

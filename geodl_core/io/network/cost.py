@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from math import prod
 
 import onnx
-from onnx import helper, inliner, shape_inference
+from onnx import helper, inliner
 
 from geodl_core.domain.model.tensors import Layout
-from geodl_core.errors import ModelError
-from geodl_core.io.network.reach import Walk
+from geodl_core.io.network.shapes import Shapes, infer_types, shapes_of, with_size
 
 MEGAPIXEL = 1_000_000
 FREE = frozenset(
@@ -40,8 +39,6 @@ NUMBERS = frozenset(
 
 PRODUCTS = ("Conv", "ConvTranspose", "ConvInteger", "QLinearConv", "MatMul", "MatMulInteger", "Gemm")
 
-Shapes = dict[str, tuple[int, ...]]
-
 
 @dataclass(frozen=True, slots=True)
 class Cost:
@@ -68,8 +65,8 @@ def graph_cost(proto: onnx.ModelProto, chip_px: tuple[int, int], layout: Layout)
     """
     if proto.functions:
         proto = inliner.inline_local_functions(proto)
-    fixed, pixels = _with_size(proto, chip_px, layout)
-    shapes = _shapes(fixed, layout, chip_px)
+    fixed, pixels = with_size(proto, chip_px, layout)
+    shapes = shapes_of(fixed, layout, chip_px, infer_types(fixed))
     total, uncounted = 0, dict[str, None]()
     for node in fixed.graph.node:
         if node.op_type not in FREE:
@@ -89,49 +86,6 @@ def _parameters(graph: onnx.GraphProto) -> int:
     used = {name for node in graph.node for name in (node.input[:1] if node.op_type in SETTINGS else node.input)}
     counted = (tensor for name, tensor in weights.items() if name in used and tensor.data_type in NUMBERS)
     return sum(prod(tensor.dims) for tensor in counted if tensor.dims)
-
-
-def _with_size(proto: onnx.ModelProto, chip_px: tuple[int, int], layout: Layout) -> tuple[onnx.ModelProto, int]:
-    """Return the model with all sizes of its image fixed, a batch of one, and the image's pixels."""
-    fixed = onnx.ModelProto()
-    fixed.CopyFrom(proto)
-    # What was inferred with open sizes would contradict fixed ones.
-    del fixed.graph.value_info[:]
-    weights = {tensor.name for tensor in proto.graph.initializer}
-    pixels = 1
-    for value in fixed.graph.input:
-        sizes = value.type.tensor_type.shape.dim
-        if value.name in weights or len(sizes) != 4:
-            continue
-        wanted = {"N": 1, "C": 1, "H": chip_px[0], "W": chip_px[1]}
-        for size, letter in zip(sizes, layout, strict=True):
-            if size.dim_value <= 0:
-                size.dim_value = wanted[letter]
-        pixels = sizes[layout.index("H")].dim_value * sizes[layout.index("W")].dim_value * sizes[0].dim_value
-    for value in fixed.graph.output:
-        if value.type.tensor_type.HasField("shape"):
-            value.type.tensor_type.ClearField("shape")
-    return fixed, pixels
-
-
-def _shapes(fixed: onnx.ModelProto, layout: Layout, chip_px: tuple[int, int]) -> Shapes:
-    """Return the shapes of all tensors that are known: inferred, and where that fails followed from the image."""
-    shapes: Shapes = {tensor.name: tuple(tensor.dims) for tensor in fixed.graph.initializer}
-    image = next((v.name for v in fixed.graph.input if v.name not in shapes), "")
-    try:
-        walk = Walk(fixed, image, layout, chip_px[0])
-        shapes |= {name: value.shape for name, value in walk.values.items() if value.shape is not None}
-    except ModelError:
-        pass  # no image of four dimensions: what is inferred must do
-    try:
-        inferred = shape_inference.infer_shapes(fixed, data_prop=True).graph
-    except (shape_inference.InferenceError, ValueError, MemoryError):
-        return shapes  # a broken node, or more than the 2 GB that inference takes
-    for value in (*inferred.value_info, *inferred.input, *inferred.output):
-        sizes = value.type.tensor_type.shape.dim
-        if value.type.tensor_type.HasField("shape") and all(size.HasField("dim_value") for size in sizes):
-            shapes[value.name] = tuple(size.dim_value for size in sizes)
-    return shapes
 
 
 def _flops(node: onnx.NodeProto, shapes: Shapes) -> int | None:

@@ -48,6 +48,19 @@ CHANGES = [
     {"blend_px": 16},
     {"threshold": 0.25},
     {"compress": "lzw"},
+    {"area": "{}"},
+    {"area": "{ }"},
+    {"masks": ((InputIdentity("scl", 0, "checksum:4", None), (3, 8)),)},
+    {"masks": ((InputIdentity("scl", 0, "checksum:4", None), (3,)),)},
+    {"masks": ((InputIdentity("scl", 0, "checksum:5", None), (3, 8)),)},
+    {"masks": ((InputIdentity("scl", 1, "checksum:4", None), (3, 8)),)},
+    {"test_time_augmentation": True},
+    {"merge_policy": "max"},
+    {"merge_policy": "min"},
+    {"predict_background": False},
+    {"probabilities": "uint8"},
+    {"probabilities": "float32"},
+    {"precision": "fp16"},
 ]
 
 
@@ -55,6 +68,7 @@ def test_every_field_is_in_the_id() -> None:
     """Each field that changes the bytes changes the id, and no two changes give one id."""
     ids = [job_id(JOB), *(job_id(replace(JOB, **change)) for change in CHANGES)]
     assert len(set(ids)) == len(ids)
+    assert {name for change in CHANGES for name in change} == set(Job.__slots__)
 
 
 def test_the_id_is_of_the_content() -> None:
@@ -70,8 +84,12 @@ def test_the_id_is_of_the_content() -> None:
     [
         ({"pad": "mirror"}, "pad: expected one of .*reflect, edge, constant, found mirror"),
         ({"compress": "jpeg"}, "compress: expected one of"),
+        ({"merge_policy": "median"}, "merge_policy: expected one of mean, max, min, found median"),
+        ({"probabilities": "int8"}, "probabilities: expected one of uint8, float32, found int8"),
+        ({"precision": "bf16"}, "precision: expected one of fp32, fp16, found bf16"),
         ({"tile_size_px": -1}, "tile_size"),
         ({"padding_px": -1}, "padding"),
+        ({"tile_memory_bytes": (16 << 20) - 1}, "tile_memory: expected at least 16 MiB, found 16777215 bytes"),
         ({"threshold": 1.01}, "threshold: expected 0 to 1, found 1.01"),
         ({"threshold": -0.1}, "threshold"),
         ({"threshold": float("nan")}, "threshold"),
@@ -98,3 +116,27 @@ def test_arguments_as_json() -> None:
     assert shown["source_range"] == [0, 10]
     assert shown["bands"] == {"nir": "B08"}
     assert arguments_json(Arguments()) == {"compress": "deflate"}
+
+
+def test_arguments_of_scores_as_json() -> None:
+    """What was chosen of scores is shown by its name, a policy only where there is something to merge."""
+    chosen = Arguments(
+        test_time_augmentation=True,
+        merge_policy="max",
+        predict_background=False,
+        probabilities="uint8",
+        precision="fp16",
+        masks={"scl": (3, 8)},
+        area="{}",
+    )
+    assert arguments_json(chosen) == {
+        "compress": "deflate",
+        "aoi": "{}",
+        "mask": {"scl": [3, 8]},
+        "test_time_augmentation": True,
+        "merge_policy": "max",
+        "predict_background": False,
+        "return_probability_raster": "uint8",
+        "precision": "fp16",
+    }
+    assert "merge_policy" not in arguments_json(Arguments(merge_policy="max"))

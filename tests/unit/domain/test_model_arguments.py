@@ -8,10 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geodl_core.domain.emd.definition import parse_emd
+from geodl_core.domain.job import Arguments
 from geodl_core.domain.model.arguments import arguments_of, describe_argument, read_arguments, split_arguments
 from geodl_core.domain.model.model import Model, make_model
 from geodl_core.domain.network.graph import Graph, Tensor
 from geodl_core.domain.network.reach import Reach
+from geodl_core.domain.tiling import choose_tile
 from geodl_core.errors import InputError
 
 Shape = tuple[int | None, ...]
@@ -42,17 +44,20 @@ MASK = model_of(result=(None, 1, None, None), Threshold=0.3)
 FIXED = model_of((1, 2, 256, 256), (1, 3, 256, 256))
 CROPPING = model_of((None, 2, 256, 256), (None, 3, 192, 192), ModelPadding=32, Padding=None)
 CLASS_MAP = replace(ANY, output="class map")
+OF_SCORES = ["test_time_augmentation", "merge_policy", "predict_background", "return_probability_raster"]
+OF_MASKS = [name for name in OF_SCORES if name != "predict_background"]
 
 
 @pytest.mark.parametrize(
     ("model", "names"),
     [
-        (ANY, ["padding", "tile_size", "batch_size"]),
-        (MASK, ["padding", "tile_size", "batch_size", "threshold"]),
-        (FIXED, ["padding"]),
-        (CROPPING, ["batch_size"]),
+        (ANY, ["padding", "tile_size", "batch_size", *OF_SCORES]),
+        (MASK, ["padding", "tile_size", "batch_size", "threshold", *OF_MASKS]),
+        (FIXED, ["padding", *OF_SCORES]),
+        (CROPPING, ["batch_size", *OF_SCORES]),
         (CLASS_MAP, ["padding", "tile_size", "batch_size"]),
-        (replace(FIXED, halo=CROPPING.halo), []),
+        (replace(FIXED, halo=CROPPING.halo, output="class map"), []),
+        (replace(ANY, classes=ANY.classes[1:]), ["padding", "tile_size", "batch_size", *OF_MASKS]),
     ],
 )
 def test_what_a_model_offers(model: Model, names: list[str]) -> None:
@@ -71,6 +76,25 @@ def test_defaults_and_domains() -> None:
     assert "padding  a whole number from 0 to 16384, default 32: " in lines[0]
     assert "default from Padding" in lines[0]
     assert all("\n" not in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("radius", "bytes_per_px", "side"),
+    [(51, 384.0, 1128), (22, 2312.0, 300), (400, 1.0, 4896), (4000, 400.0, 256)],
+)
+def test_the_default_tile_is_what_a_run_takes(radius: int, bytes_per_px: float, side: int) -> None:
+    """The default is the tile that planning chooses; where none fits the memory, the definition's stands there."""
+    bounded = replace(model_of(Padding=None, reach=Reach(radius, 2, False, "graph", ())), bytes_per_px=bytes_per_px)
+    found = {argument.name: argument for argument in arguments_of(bounded)}
+    assert found["tile_size"].default == side
+    assert found["tile_size"].default <= found["tile_size"].high
+
+
+@pytest.mark.parametrize("model", [ANY, MASK, replace(ANY, is_bounded=True)])
+def test_the_default_tile_may_be_given(model: Model) -> None:
+    """Giving the default size lays the tiles as they are laid without."""
+    side = next(argument.default for argument in arguments_of(model) if argument.name == "tile_size")
+    assert choose_tile(model, Arguments(tile_size_px=int(side))) == choose_tile(model, Arguments())
 
 
 SMALL = [
@@ -93,7 +117,7 @@ SMALL = [
 )
 def test_defaults_may_be_given(model: Model) -> None:
     """Whatever the default is, giving it is allowed."""
-    given_ = {argument.name: f"{argument.default:g}" for argument in arguments_of(model)}
+    given_ = {argument.name: str(argument.default) for argument in arguments_of(model)}
     assert read_arguments(model, given_) == {argument.name: argument.default for argument in arguments_of(model)}
 
 
@@ -172,3 +196,59 @@ def test_any_value_is_read_or_refused(name: str, text: str) -> None:
 def test_nothing_given() -> None:
     """Without arguments nothing is chosen."""
     assert read_arguments(ANY, split_arguments([])) == {}
+
+
+def test_defaults_of_scores() -> None:
+    """The model's own wish for augmentation is the default; each line tells what may be chosen."""
+    found = {argument.name: argument for argument in arguments_of(ANY)}
+    assert [found[name].default for name in OF_SCORES] == [False, "mean", True, "false"]
+    wishing = {argument.name: argument for argument in arguments_of(replace(ANY, is_augmented=True))}
+    assert wishing["test_time_augmentation"].default is True
+    lines = {name: describe_argument(found[name]) for name in OF_SCORES}
+    assert lines["test_time_augmentation"].startswith("test_time_augmentation  true or false, default false: ")
+    assert lines["merge_policy"].startswith("merge_policy  one of mean, max, min, default mean: ")
+    assert lines["predict_background"].startswith("predict_background  true or false, default true: ")
+    expected = "return_probability_raster  one of false, true, uint8, float32, default false: "
+    assert lines["return_probability_raster"].startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("true", True), ("True", True), ("YES", True), ("1", True), ("false", False), ("False", False), ("0", False)],
+)
+def test_flags(text: str, value: bool) -> None:
+    """Truth values may be written as people and ArcGIS write them."""
+    found = read_arguments(ANY, split_arguments([f"test_time_augmentation {text};predict_background={text}"]))
+    assert found == {"test_time_augmentation": value, "predict_background": value}
+
+
+@pytest.mark.parametrize("text", ["mean", "MAX", "Min"])
+def test_choices(text: str) -> None:
+    """A choice is read in any case."""
+    assert read_arguments(ANY, {"merge_policy": text}) == {"merge_policy": text.lower()}
+    assert read_arguments(ANY, {"return_probability_raster": "True"}) == {"return_probability_raster": "true"}
+
+
+def test_flags_and_choices_that_are_none() -> None:
+    """Other texts are refused, each with what is expected."""
+    given_ = {"test_time_augmentation": "2", "merge_policy": "median", "return_probability_raster": "int8"}
+    with pytest.raises(InputError) as caught:
+        read_arguments(ANY, given_)
+    for part in (
+        "test_time_augmentation: expected true or false, found 2",
+        "merge_policy: expected one of mean, max, min, found median",
+        "return_probability_raster: expected one of false, true, uint8, float32, found int8",
+    ):
+        assert part in caught.value.message
+
+
+@given(st.sampled_from(OF_SCORES), st.text(max_size=6) | st.sampled_from(["true", "0", "mean", "uint8"]))
+def test_any_flag_or_choice_is_read_or_refused(name: str, text: str) -> None:
+    """Whatever is given, it is a value of the argument's domain or an InputError that names it."""
+    argument = next(argument for argument in arguments_of(ANY) if argument.name == name)
+    try:
+        value = read_arguments(ANY, {name: text})[name]
+    except InputError as error:
+        assert name in error.message
+    else:
+        assert isinstance(value, bool) if argument.kind == "flag" else value in argument.choices

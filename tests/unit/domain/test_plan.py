@@ -1,5 +1,7 @@
 """Plans: tiles partition the grid, shards partition the tiles, and nothing valid is skipped."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,11 +11,15 @@ from geodl_core.domain.grid import Grid
 from geodl_core.domain.job import Pad
 from geodl_core.domain.plan import (
     SHARD_PIXELS,
+    BandSource,
+    MaskSource,
     Plan,
     Shard,
+    live_bits,
     live_cells,
     live_tiles,
     pack_live,
+    plan_digest,
     shard_count,
     shard_tiles,
     tile_at,
@@ -194,3 +200,71 @@ def test_bitmaps_of_another_length(live: bytes) -> None:
     """A bitmap that does not fit the tiles is a PlanError."""
     with pytest.raises(PlanError, match="bitmap"):
         Plan("job", grid_of(9, 9), (3, 3), 0, 1, 0, "reflect", (), "uint8", live)
+
+
+@given(sides, sides, cores, st.integers(1, 12), st.integers(1, 20), st.integers(0, 1 << 30))
+def test_panels_order_the_tiles(
+    height: int, width: int, core: tuple[int, int], panel: int, of: int, seed: int
+) -> None:
+    """Panels take the same tiles in another order, panel by panel, row by row; shards partition them still."""
+    grid = grid_of(height, width)
+    live = np.random.default_rng(seed).random(tile_shape(grid, core)) < 0.7
+    plan = replace(plan_of(grid, core, live=live), panel_cols=panel)
+    tiles = live_tiles(plan)
+    _, cols = tile_shape(grid, core)
+    assert tiles.tolist() == sorted(np.flatnonzero(live), key=lambda tile: (tile % cols // panel, tile))
+    assert np.flatnonzero(live_bits(plan)).tolist() == sorted(tiles)
+    shards = [shard_tiles(plan, Shard(n, of)) for n in range(of)]
+    np.testing.assert_array_equal(np.concatenate(shards), tiles)
+
+
+def test_panels_as_wide_as_the_scene() -> None:
+    """A panel of all columns or more is none."""
+    plan = plan_of(grid_of(90, 70), (8, 8))
+    for panel in (0, 9, 100):
+        np.testing.assert_array_equal(live_tiles(replace(plan, panel_cols=panel)), np.arange(12 * 9))
+
+
+RED = BandSource("red", "/there/red.tif", 0, "uint16", 0.0, 1)
+SCENE = MaskSource(BandSource("scl", "/there/scl.tif", 0, "uint8", None, 2, (256, 256)), (3, 8))
+FULL = replace(plan_of(grid_of(9, 9), (4, 4), 2), sources=(RED,), masks=(SCENE,), area="{}", panel_cols=2)
+CHANGES = [
+    {"job_id": "other"},
+    {"grid": grid_of(9, 10)},
+    {"core_px": (4, 3)},
+    {"halo_px": 3},
+    {"step_px": 2},
+    {"blend_px": 1},
+    {"pad": "edge"},
+    {"sources": (RED, RED)},
+    {"sources": (replace(RED, asset="nir"),)},
+    {"sources": (replace(RED, index=1),)},
+    {"sources": (replace(RED, dtype="uint8"),)},
+    {"sources": (replace(RED, nodata=None),)},
+    {"sources": (replace(RED, nodata=float("nan")),)},
+    {"sources": (replace(RED, ratio=None),)},
+    {"sources": (replace(RED, ratio=2),)},
+    {"chip_dtype": "float32"},
+    {"live": b"\xff\x00"},
+    {"masks": ()},
+    {"masks": (replace(SCENE, values=(3,)),)},
+    {"masks": (replace(SCENE, source=replace(SCENE.source, ratio=1)),)},
+    {"area": None},
+    {"area": "{ }"},
+    {"panel_cols": 0},
+]
+
+
+def test_the_digest_is_of_all_that_matters() -> None:
+    """Each change gives another digest, and no two the same; an equal plan gives the same."""
+    digests = [plan_digest(FULL), *(plan_digest(replace(FULL, **change)) for change in CHANGES)]
+    assert len(set(digests)) == len(digests)
+    assert plan_digest(replace(FULL)) == digests[0]
+    assert {name for change in CHANGES for name in change} == set(Plan.__slots__)
+
+
+def test_the_digest_is_not_of_where_files_lie() -> None:
+    """Where bands and masks lie is not in the digest, so that signed links may change."""
+    moved = replace(SCENE, source=replace(SCENE.source, href="/elsewhere/scl.tif"))
+    elsewhere = replace(FULL, sources=(replace(RED, href="https://x/red.tif?sig=1"),), masks=(moved,))
+    assert plan_digest(elsewhere) == plan_digest(FULL)

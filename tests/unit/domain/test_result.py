@@ -14,6 +14,7 @@ from geodl_core.domain.emd.definition import parse_emd
 from geodl_core.domain.grid import Grid
 from geodl_core.domain.model.model import make_model
 from geodl_core.domain.network.graph import Graph, Tensor
+from geodl_core.domain.product import class_product
 from geodl_core.domain.result.collection import build_collection, current_results_query, supersede
 from geodl_core.domain.result.item import build_item
 from geodl_core.domain.result.result import (
@@ -57,6 +58,7 @@ def scene_of(**fields: object) -> ClassifiedScene:
         job_id="0123456789abcdef",
         grid=Grid("EPSG:32632", (10.0, 0.0, 600000.0, 0.0, -10.0, 5400000.0), 10, 20),
         storage=Storage("uint8", 255),
+        products=(class_product(Storage("uint8", 255)),),
         counts={1: 30, 2: 90, 255: 80},
         files=FILES,
         arguments={"pad": "reflect", "bands": {"0": "my band"}, "tile_size": 256, "source_range": [0, 10]},

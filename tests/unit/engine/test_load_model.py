@@ -9,8 +9,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from geodl_core.domain.job import Arguments
+from geodl_core.domain.tiling import choose_tile
 from geodl_core.engine.load_model import load_model, reach_of
 from geodl_core.errors import ModelError
+from geodl_core.io.network.memory import ARENA_FACTOR
 from geodl_core.io.package import load_package
 from networks import conv_network, save, write_emd
 
@@ -159,3 +162,55 @@ def test_repairs_are_noted(tmp_path: Path) -> None:
     model = load_model(load_package(str(write_emd(tmp_path, Padding="8"))))
     assert model.notes[0].endswith('line 1: Padding: "8" was read as 8')
     assert "definition" in model.notes[0]
+
+
+def test_the_memory_of_a_run(tmp_path: Path) -> None:
+    """The activations at their peak, with what onnxruntime holds besides: image 2 and answer 3 of float32."""
+    network(tmp_path, "net.onnx", helper.make_node("Identity", ["c"], ["y"]))
+    model = load_model(load_package(str(write_emd(tmp_path, ImageHeight=63, ImageWidth=61))))
+    assert model.bytes_per_px == ARENA_FACTOR * 4 * (3 + 3)
+    assert model.is_bounded
+
+
+def test_the_memory_of_a_coarse_answer(tmp_path: Path) -> None:
+    """Scores that are brought to the image's pixels after the network count, where they are more than it takes."""
+    pool = helper.make_node("MaxPool", ["c"], ["p"], kernel_shape=[2, 2], strides=[2, 2])
+    widen = helper.make_node("Conv", ["p", "w"], ["y"])
+    proto = onnx.load(network(tmp_path, "draft.onnx", pool, widen, w=np.ones((60, 3, 1, 1), "float32")))
+    proto.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 60
+    onnx.save(proto, tmp_path / "net.onnx")
+    classes = [{"Value": value, "Name": str(value)} for value in range(60)]
+    model = load_model(load_package(str(write_emd(tmp_path, Classes=classes))))
+    assert model.halo.coarsening == 2
+    assert model.bytes_per_px == ARENA_FACTOR * (60 * 4 * 1.25 + 8)
+
+
+def test_memory_that_the_graph_does_not_tell(tmp_path: Path) -> None:
+    """An operator without a specification leaves the memory open; a probe still tells that the reach is bounded."""
+    unfollowed(tmp_path)
+    model = load_model(load_package(str(write_emd(tmp_path, Padding=None))))
+    assert model.bytes_per_px is None
+    assert model.is_bounded
+    with_padding = load_model(load_package(str(write_emd(tmp_path))))
+    assert not with_padding.is_bounded
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    ("path", "bands", "classes", "bytes_per_px", "core"),
+    [
+        ("bench/unet_small.onnx", 4, 5, 384, 1024),
+        ("data/dynamicworld/dynamicworld_forward.onnx", 9, 9, 2312, 256),
+        ("data/dynamicworld/dynamicworld_forward_nchw.onnx", 9, 9, 2312, 256),
+    ],
+)
+def test_tiles_of_real_networks(
+    shared: Path, tmp_path: Path, path: str, bands: int, classes: int, bytes_per_px: float, core: int
+) -> None:
+    """The yardstick and Dynamic World: what they take, and the core that follows."""
+    names = [{"Value": value, "Name": str(value)} for value in range(classes)]
+    keys = {"ExtractBands": list(range(bands)), "Classes": names, "Padding": None}
+    (tmp_path / "net.onnx").write_bytes((shared / path).read_bytes())
+    model = load_model(load_package(str(write_emd(tmp_path, **keys))))
+    assert model.bytes_per_px == bytes_per_px
+    assert choose_tile(model, Arguments())[0] == (core, core)

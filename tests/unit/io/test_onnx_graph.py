@@ -15,7 +15,8 @@ from geodl_core.domain.emd.definition import parse_emd
 from geodl_core.domain.model.model import Model, make_model
 from geodl_core.domain.radiometry import Radiometry
 from geodl_core.errors import ModelError
-from geodl_core.io.network.graph import ANSWER, PIXELS, Feed, GraphFile, fuse, load_graph
+from geodl_core.io.network.fuse import ANSWER, CORE, PIXELS, Feed, Yield, fuse
+from geodl_core.io.network.graph import GraphFile, load_graph
 
 WEIGHTS = np.array([[1, -1], [-1, 1], [0.5, 0.4]], np.float32)
 """Three classes from two bands."""
@@ -67,7 +68,10 @@ def model_of(file: GraphFile, output: str, **fields: object) -> Model:
 
 def run(content: bytes, pixels: np.ndarray) -> np.ndarray:
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    (classes,) = session.run([ANSWER], {PIXELS: pixels})
+    feed = {PIXELS: pixels}
+    if any(entry.name == CORE for entry in session.get_inputs()):
+        feed[CORE] = np.array([0, 0, *pixels.shape[-2:]], np.int64)
+    (classes,) = session.run([ANSWER], feed)
     return classes.squeeze(1) if classes.ndim == 4 and classes.shape[1] == 1 else classes
 
 
@@ -169,7 +173,7 @@ def test_scores_to_be_blended(layout: str, opset: int) -> None:
     """With `gives_scores` a pixel's scores come out as (N, C, h, w), made to sum to 1, whatever the layout."""
     file = load_graph(build("scores", layout, opset), "x.onnx")
     pixels = pixels_of("uint8")
-    scores = run(fuse(file, model_of(file, "scores"), Feed(RADIOMETRY, "uint8"), gives_scores=True), pixels)
+    scores = run(fuse(file, model_of(file, "scores"), Feed(RADIOMETRY, "uint8"), Yield(scores=True)), pixels)
     assert (scores.dtype, scores.shape) == (np.float32, (2, 3, 12, 16))
     np.testing.assert_allclose(scores.sum(1), 1, rtol=1e-5)
     np.testing.assert_array_equal(scores.argmax(1), expected_of(pixels, RADIOMETRY, "scores"))
@@ -181,9 +185,9 @@ def test_probabilities_are_not_activated_twice() -> None:
     model = model_of(file, "scores")
     assert model.is_activated
     pixels = pixels_of("uint8")
-    scores = run(fuse(file, model, Feed(RADIOMETRY, "uint8"), gives_scores=True), pixels)
+    scores = run(fuse(file, model, Feed(RADIOMETRY, "uint8"), Yield(scores=True)), pixels)
     logits = load_graph(build("scores"), "x.onnx")
-    by_geodl = run(fuse(logits, model_of(logits, "scores"), Feed(RADIOMETRY, "uint8"), gives_scores=True), pixels)
+    by_geodl = run(fuse(logits, model_of(logits, "scores"), Feed(RADIOMETRY, "uint8"), Yield(scores=True)), pixels)
     np.testing.assert_allclose(scores, by_geodl, atol=1e-6)
 
 

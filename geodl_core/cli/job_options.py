@@ -1,0 +1,228 @@
+"""Options of the commands that lay out a job, and what they mean."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from geodl_core.errors import InputError
+from geodl_core.settings import CATALOG_NAME, Settings
+
+if TYPE_CHECKING:
+    from geodl_core.domain.job import Arguments
+    from geodl_core.domain.model.model import Model
+    from geodl_core.io.package import ModelPackage
+
+CATALOG_PREFIX = "catalog:"
+UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+FLAGS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
+
+
+@dataclass(frozen=True, slots=True)
+class AskedJob:
+    """What a command line asks for."""
+
+    item: dict[str, Any]
+    """Source Item with absolute hrefs."""
+    package: "ModelPackage"
+    model: "Model"
+    arguments: "Arguments"
+    batch_size: int
+    out: Path
+    catalog: str
+    """Path or URL."""
+
+
+def _help_model(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    """Print the arguments of a model and leave."""
+    if value is None or context.resilient_parsing:
+        return
+    from geodl_core.cli.model_source import open_model
+    from geodl_core.domain.model.arguments import arguments_of, describe_argument
+
+    _, model = open_model(value, Settings.from_env().catalog)
+    arguments = arguments_of(model)
+    said = "given as --arg NAME=VALUE:" if arguments else "there are none: its graph leaves nothing to choose"
+    click.echo(f"Arguments of the model {model.name}, {said}")
+    for argument in arguments:
+        click.echo(f"  {describe_argument(argument)}")
+    context.exit()
+
+
+def read_bytes(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+    """Return a memory such as 512M, 2G or 1.5GiB in bytes."""
+    if value is None:
+        return None
+    text = value.strip().upper().removesuffix("IB").removesuffix("B")
+    unit = text[-1:] if text[-1:] in UNITS else ""
+    try:
+        return int(float(text.removesuffix(unit)) * UNITS[unit])
+    except (ValueError, OverflowError):
+        raise click.BadParameter(f"expected bytes such as 512M or 2G, found {value}") from None
+
+
+PAD_HELP = "What the network sees beyond the scene.  [default: its own padding if it takes any size, else reflect]"
+JOB_OPTIONS = (
+    click.option(
+        "-m", "--model", required=True, metavar="MODEL", help="A .emd, a .dlpk, an EMD's JSON text, or NAME[@VERSION]."
+    ),
+    click.option(
+        "-o", "--out", type=click.Path(path_type=Path), help="Folder of results.  [default: geodl-out; env: GEODL_OUT]"
+    ),
+    click.option("--catalog", metavar="PATH|URL", help="Where results are registered.  [default: catalog.db in --out]"),
+    click.option("--collection", metavar="ID", help="Output Collection.  [default: geodl-<model name>]"),
+    click.option("--band", "bands", multiple=True, metavar="WANTED=ASSET", help="Where a band lies; repeatable."),
+    click.option("--arg", "arguments", multiple=True, metavar="NAME=VALUE", help="See --help-model; repeatable."),
+    click.option("--aoi", metavar="FILE|W,S,E,N", help="GeoJSON or degrees: only there, nodata elsewhere."),
+    click.option(
+        "--mask", "masks", multiple=True, metavar="ASSET=VALUES", help="Nodata where it has these, as scl=3,8,9."
+    ),
+    click.option("--pad", type=click.Choice(["network", "reflect", "edge", "constant"]), help=PAD_HELP),
+    click.option("--radiometry", type=click.Choice(["raw", "reflectance"]), help="Values as stored, or unscaled."),
+    click.option("--source-range", metavar="MIN,MAX", help="Pixel values that the model's DataRange is mapped from."),
+    click.option("--compress", type=click.Choice(["deflate", "zstd", "lzw"]), help="Of the COG.  [default: deflate]"),
+    click.option("--precision", type=click.Choice(["fp32", "fp16"]), help="fp16 is compared first.  [default: fp32]"),
+    click.option(
+        "--tile-memory", callback=read_bytes, metavar="BYTES", help="Of a tile in the network.  [default: 512M]"
+    ),
+    click.option("--shards", type=click.IntRange(min=1), help="Parts that a stopped run can go on from."),
+    click.option(
+        "--help-model",
+        metavar="MODEL",
+        is_eager=True,
+        expose_value=False,
+        callback=_help_model,
+        help="Print the arguments that a model takes.",
+    ),
+    click.option("--strict", is_flag=True, help="Refuse a model definition that needs repairs."),
+)
+PROVIDERS = ["auto", "cpu", "cuda", "tensorrt", "openvino"]
+MEANS_OPTIONS = (
+    click.option("--threads", type=click.IntRange(min=1), help="Tiles computed at a time.  [default: one a core]"),
+    click.option("--max-memory", callback=read_bytes, metavar="BYTES", help="Of the process, about; as 4G."),
+    click.option("--provider", type=click.Choice(PROVIDERS), default="auto", show_default=True),
+)
+
+
+def with_options(*groups: tuple[Callable[[Any], Any], ...]) -> Callable[[Any], Any]:
+    """Return a decorator that adds groups of options to a command, in order."""
+
+    def add(command: Any) -> Any:
+        for option in reversed([option for group in groups for option in group]):
+            command = option(command)
+        return command
+
+    return add
+
+
+def read_job(item: str, model: str, options: dict[str, Any]) -> AskedJob:
+    """Return what a command line asks for.
+
+    Args:
+        item: path or URL of an Item, or `catalog:COLLECTION/ID`.
+        model: as `--model` takes it.
+        options: those of `JOB_OPTIONS`, by name.
+    """
+    from geodl_core.catalog.open import open_catalog
+    from geodl_core.cli.model_source import open_model
+    from geodl_core.domain.model.arguments import read_arguments, split_arguments
+    from geodl_core.io.stac import read_item
+
+    settings = Settings.from_env()
+    out = options["out"] or settings.out
+    catalog = options["catalog"] or (str(out / CATALOG_NAME) if out != settings.out else settings.catalog)
+    package, loaded = open_model(model, catalog, is_strict=options["strict"])
+    given = read_arguments(loaded, split_arguments(options["arguments"]))
+    if item.startswith(CATALOG_PREFIX):
+        with open_catalog(catalog) as opened:
+            source = item_of(opened, item)
+    else:
+        source = read_item(item)
+    arguments = _arguments(options, given, loaded)
+    return AskedJob(source, package, loaded, arguments, int(given.get("batch_size", 1)), out, catalog)
+
+
+def item_of(catalog: Any, item: str) -> dict[str, Any]:
+    """Return the Item that `catalog:COLLECTION/ID` means.
+
+    Raises:
+        ItemError: there is none.
+    """
+    from geodl_core.errors import ItemError
+    from geodl_core.io.stac import parse_item
+
+    collection, slash, item_id = item.removeprefix(CATALOG_PREFIX).partition("/")
+    if not (collection and slash and item_id):
+        raise InputError(f"{item}: expected catalog:COLLECTION/ID")
+    found = catalog.get_item(collection, item_id)
+    if found is None:
+        raise ItemError(f"the catalog has no Item {item_id} in the collection {collection}")
+    location = next((link["href"] for link in found["links"] if link["rel"] == "self"), f"./{item_id}.json")
+    return parse_item(found, location)
+
+
+def _arguments(options: dict[str, Any], given: dict[str, Any], model: "Model") -> "Arguments":
+    from geodl_core.domain.job import Arguments
+
+    names = ("pad", "radiometry", "compress", "precision")
+    chosen = {name: options[name] for name in names if options[name]}
+    if options["tile_memory"] is not None:
+        chosen["tile_memory_bytes"] = options["tile_memory"]
+    same = ("threshold", "merge_policy", "predict_background")
+    chosen |= {name: given[name] for name in same if name in given}
+    scores = given.get("return_probability_raster", "false")
+    return Arguments(
+        tile_size_px=given.get("tile_size"),
+        padding_px=given.get("padding"),
+        source_range=_range(options["source_range"]),
+        bands=_pairs(options["bands"], "--band"),
+        area=_area(options["aoi"]),
+        masks={asset: _values(text) for asset, text in _pairs(options["masks"], "--mask").items()},
+        probabilities={"false": None, "true": "uint8"}.get(scores, scores),
+        test_time_augmentation=given.get("test_time_augmentation", model.is_augmented),
+        **chosen,
+    )
+
+
+def _area(text: str | None) -> str | None:
+    from geodl_core.domain.area import read_area
+
+    if text is None:
+        return None
+    if text.lstrip().startswith("{") or not Path(text).is_file():
+        return read_area(text).geojson
+    try:
+        return read_area(Path(text).read_text(encoding="utf-8-sig")).geojson
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"--aoi {text}: expected GeoJSON, found a file that cannot be read as text") from error
+    except InputError as error:
+        raise InputError(f"--aoi {text}: {error.message}", error.hint) from error
+
+
+def _values(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(value) for value in text.split(","))
+    except ValueError as error:
+        raise InputError(f"--mask: expected ASSET=VALUE,VALUE of whole numbers, found {text}") from error
+
+
+def _pairs(texts: tuple[str, ...], option: str) -> dict[str, str]:
+    pairs = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise InputError(f"{option} {text}: expected NAME=VALUE")
+        pairs[name.strip()] = value.strip()
+    return pairs
+
+
+def _range(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError as error:
+        raise InputError(f"--source-range {text}: expected MIN,MAX") from error
+    return low, high

@@ -1,0 +1,109 @@
+"""`geodl rerun`: compute a result again from its Item alone, and compare."""
+
+import json
+import shlex
+import tempfile
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import click
+
+from geodl_core.cli.job_options import CATALOG_PREFIX, MEANS_OPTIONS, item_of, read_job, with_options
+from geodl_core.cli.run import now, read_means, run
+from geodl_core.errors import DataError, ItemError
+from geodl_core.settings import CATALOG_NAME, Settings
+
+COMMAND = "geodl:rerun"
+
+
+@click.command()
+@click.argument("output_item")
+@with_options(MEANS_OPTIONS)
+@click.option("--catalog", metavar="PATH|URL", help="Of Items and models that are named by id.  [env: GEODL_CATALOG]")
+@click.option("-m", "--model", metavar="MODEL", help="Where the model lies now.  [default: where the Item says]")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Keep what is computed here.  [default: nowhere]")
+@click.option("--json", "is_json", is_flag=True, help="Print one JSON object, for machines.")
+def rerun(output_item: str, out: Path | None, is_json: bool, **options: Any) -> None:
+    """Compute the result that an Item describes once more, and say for each asset whether the bytes are the same.
+
+    OUTPUT_ITEM is the path or URL of the Item of a result, or catalog:COLLECTION/ID. Nothing is registered. The exit
+    code is 0 where all assets are equal, else 3. Another processor or version of onnxruntime may round otherwise.
+
+    \b
+    Examples:
+      geodl rerun geodl-out/geodl-water/scene_water_0f3a1b2c/scene_water_0f3a1b2c.json
+      geodl rerun catalog:geodl-water/scene_water_0f3a1b2c --model moved/water.emd
+    """
+    from geodl_core.catalog.open import open_catalog
+    from geodl_core.cli.progress import RunProgress
+    from geodl_core.engine.run_scene import RunRequest, run_scene
+
+    catalog = options["catalog"] or Settings.from_env().catalog
+    found = _output_item(output_item, catalog)
+    context = _command(found)
+    params = {**context.params, "catalog": catalog, "out": out}
+    params["model"] = options["model"] or params["model"]
+    scratch: AbstractContextManager[str] = (
+        nullcontext(str(out)) if out else tempfile.TemporaryDirectory(prefix="geodl-rerun-")
+    )
+    with scratch as place:
+        folder = Path(place)
+        asked = read_job(params.pop("item"), params.pop("model"), params)
+        request = RunRequest(
+            item=asked.item,
+            package=asked.package,
+            model=asked.model,
+            arguments=asked.arguments,
+            out=folder,
+            collection=params["collection"],
+            means=read_means(options, asked.batch_size),
+        )
+        with open_catalog(str(folder / CATALOG_NAME)) as opened, RunProgress(is_quiet=is_json) as progress:
+            again = run_scene(request, opened, now, progress.listen).item
+    _report(found, again, is_json)
+
+
+def _output_item(location: str, catalog: str) -> dict[str, Any]:
+    from geodl_core.catalog.open import open_catalog
+    from geodl_core.io.stac import read_item
+
+    if not location.startswith(CATALOG_PREFIX):
+        return read_item(location)
+    with open_catalog(catalog, create=False) as opened:
+        return item_of(opened, location)
+
+
+def _command(item: Mapping[str, Any]) -> click.Context:
+    """Return what the Item says that computes it; anything but a `geodl run` is refused."""
+    text = item["properties"].get(COMMAND)
+    try:
+        words = shlex.split(text) if isinstance(text, str) else []
+    except ValueError:
+        words = []
+    if words[:2] != ["geodl", "run"]:
+        raise ItemError(f"Item {item['id']}: expected a result of geodl run ({COMMAND}), found none")
+    try:
+        return run.make_context("geodl run", words[2:], resilient_parsing=False)
+    except click.ClickException as error:
+        raise ItemError(f"Item {item['id']}: {COMMAND} is not understood: {error.format_message()}") from error
+
+
+def _report(found: Mapping[str, Any], again: Mapping[str, Any], is_json: bool) -> None:
+    checksums = {
+        key: (asset.get("file:checksum"), again["assets"].get(key, {}).get("file:checksum"))
+        for key, asset in found["assets"].items()
+    }
+    jobs = [item["properties"].get("geodl:job_id") for item in (found, again)]
+    different = [key for key, (before, after) in checksums.items() if before != after or before is None]
+    if is_json:
+        facts = {key: {"equal": key not in different, "checksum": pair[1]} for key, pair in checksums.items()}
+        click.echo(json.dumps({"job_equal": jobs[0] == jobs[1], "assets": facts}))
+    else:
+        click.echo(f"job      {'the same' if jobs[0] == jobs[1] else f'{jobs[0]} is now {jobs[1]}'}")
+        for key in checksums:
+            click.echo(f"{'differs' if key in different else 'equal':<8} {key}")
+    if different:
+        hint = None if jobs[0] == jobs[1] else "it is another job: the source, the model or geodl itself changed"
+        raise DataError(f"{len(different)} of {len(checksums)} assets differ: {', '.join(different)}", hint)

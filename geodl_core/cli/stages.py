@@ -1,0 +1,162 @@
+"""`geodl plan`, `shard`, `merge` and `register`: the stages of a run apart, on any machine."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from geodl_core.cli.job_options import JOB_OPTIONS, MEANS_OPTIONS, read_job, with_options
+from geodl_core.cli.run import now, read_means
+from geodl_core.settings import CATALOG_NAME, Settings
+
+if TYPE_CHECKING:
+    from geodl_core.engine.plan_files import OpenPlan
+
+
+@click.command()
+@click.argument("item")
+@with_options(JOB_OPTIONS, MEANS_OPTIONS)
+@click.option("--to", metavar="FOLDER|URL", help="Where the plan is written.  [default: the result's folder in --out]")
+@click.option("--calibrate", is_flag=True, help="Infer two tiles first, for a better estimate.")
+@click.option("--dry-run", is_flag=True, help="Write nothing.")
+@click.option("--json", "is_json", is_flag=True, help="Print one JSON object, for machines.")
+def plan(item: str, model: str, is_json: bool, **options: Any) -> None:
+    """Say what `geodl run` would do, and write the plan that shards are run from.
+
+    The plan lies in the result's folder, or where --to says: a folder or the URL of an object store (s3://, gs://,
+    az://), with the model beside it, so that machines which see neither Item nor model file can run its shards.
+
+    \b
+    Examples:
+      geodl plan item.json --model landcover.emd --dry-run
+      geodl plan item.json -m model.dlpk --shards 16 --to s3://bucket/jobs/one
+      geodl plan item.json -m model.dlpk --calibrate --json
+    """
+    from geodl_core.cli.report import plan_lines
+    from geodl_core.domain.result.result import output_collection_id
+    from geodl_core.engine.estimate_run import estimate_run
+    from geodl_core.engine.plan_files import write_plan
+    from geodl_core.engine.plan_scene import plan_scene
+    from geodl_core.engine.run_scene import result_folder
+    from geodl_core.engine.write_result import origin_of
+
+    asked = read_job(item, model, options)
+    means = read_means(options, asked.batch_size)
+    planned = plan_scene(asked.item, asked.model, asked.arguments)
+    collection = options["collection"] or output_collection_id(asked.model.name)
+    estimate = estimate_run(planned, asked.package, means, is_calibrated=options["calibrate"])
+    written = None
+    if not options["dry_run"]:
+        origin = origin_of(asked.item, asked.package, asked.arguments, collection)
+        place = options["to"] or str(result_folder(asked.out, planned, collection))
+        written = write_plan(place, planned, asked.package, origin, options["shards"])
+    if is_json:
+        click.echo(json.dumps({"plan": written, "job_id": planned.plan.job_id, **estimate.as_json()}))
+        return
+    for line in (*plan_lines(planned, estimate.live), *estimate.lines(options["shards"])):
+        click.echo(line)
+    if written:
+        click.echo(f"plan     {written}")
+
+
+@click.command()
+@click.argument("plan")
+@click.argument("n", type=click.IntRange(min=0))
+@click.argument("of", type=click.IntRange(min=1))
+@with_options(MEANS_OPTIONS)
+@click.option("--batch-size", type=click.IntRange(min=1), default=1, help="Tiles given to the network at a time.")
+@click.option("--force", is_flag=True, help="Compute anew what exists.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+def shard(plan: str, n: int, of: int, force: bool, quiet: bool, **options: Any) -> None:
+    """Compute shard N of OF of a PLAN, counting from 0, and store its part beside the plan.
+
+    A part that is there and whole is left as it is, so that every retry is harmless.
+
+    \b
+    Examples:
+      geodl shard geodl-out/geodl-water/scene_water_0f3a1b2c/plan.json 0 4
+      geodl shard s3://bucket/jobs/one/plan.json 3 16 --provider cuda --batch-size 8
+    """
+    from geodl_core.cli.progress import RunProgress
+    from geodl_core.domain.plan import Shard
+    from geodl_core.engine.open_worker import open_worker, session_of
+    from geodl_core.engine.plan_files import has_part, opened_plan, store_part, tasks_of
+    from geodl_core.engine.plan_inputs import require_unchanged
+    from geodl_core.engine.run_scene import Event
+    from geodl_core.engine.run_shard import run_shards
+
+    chosen = Shard(n, of)
+    with opened_plan(plan) as opened, RunProgress(is_quiet=quiet) as progress:
+        task = tasks_of(opened, of)[chosen.n]
+        if not force and has_part(opened, task):
+            click.echo(f"present  part {n} of {of}: nothing was computed")
+            return
+        require_unchanged(opened.planned.job, opened.planned.plan)
+        progress.listen(Event("planned", opened.planned, task.header.tiles))
+        means = read_means(options, options["batch_size"])
+        with open_worker(
+            opened.planned, opened.package, means, lambda count: progress.listen(Event("tiles", tiles=count))
+        ) as worker:
+            session = session_of(worker)
+            if session is not None and session.note:
+                progress.listen(Event("note", text=session.note))
+            run_shards(opened.planned.plan, [task], worker)
+        store_part(opened, task)
+    click.echo(f"computed part {n} of {of}: {task.header.tiles} tiles")
+
+
+@click.command()
+@click.argument("plan")
+@click.option("--shards", type=click.IntRange(min=1), help="In how many it was run.  [default: as planned]")
+@click.option("--keep-parts", is_flag=True, help="Keep the parts.")
+def merge(plan: str, shards: int | None, keep_parts: bool) -> None:
+    """Merge the parts of a PLAN into its rasters, and write them beside it.
+
+    \b
+    Examples:
+      geodl merge geodl-out/geodl-water/scene_water_0f3a1b2c/plan.json
+      geodl merge s3://bucket/jobs/one/plan.json --shards 16
+    """
+    from geodl_core.engine.merge_plan import merge_plan
+    from geodl_core.engine.plan_files import opened_plan
+
+    with opened_plan(plan) as opened:
+        counts = merge_plan(opened, shards, keeps_parts=keep_parts)
+    click.echo(f"merged   {sum(counts.values()):,} pixels beside {plan}")
+
+
+@click.command()
+@click.argument("plan")
+@click.option("--catalog", metavar="PATH|URL", help="Where it is registered.  [default: as for geodl run]")
+@click.option("--json", "is_json", is_flag=True, help="Print the Item.")
+def register(plan: str, catalog: str | None, is_json: bool) -> None:
+    """Publish the output Item of a PLAN that was merged.
+
+    \b
+    Examples:
+      geodl register geodl-out/geodl-water/scene_water_0f3a1b2c/plan.json
+      geodl register s3://bucket/jobs/one/plan.json --catalog https://stac.example.com
+    """
+    from geodl_core.catalog.open import open_catalog
+    from geodl_core.domain.href import hide_secrets
+    from geodl_core.engine.merge_plan import register_plan
+    from geodl_core.engine.plan_files import opened_plan
+
+    with opened_plan(plan) as opened:
+        where = catalog or _catalog_of(opened)
+        with open_catalog(where) as found:
+            item = register_plan(opened, found, now())
+    if is_json:
+        click.echo(json.dumps(item))
+    else:
+        click.echo(f"item     {item['collection']}/{item['id']}")
+        click.echo(f"catalog  {hide_secrets(where)}")
+
+
+def _catalog_of(opened: "OpenPlan") -> str:
+    """Return the catalog of the folder of results that a plan lies in, else the usual one."""
+    from geodl_core.domain.result.result import safe_name
+
+    settings = Settings.from_env()
+    is_in_results = opened.folder.parent.name == safe_name(opened.document.collection) and not opened.is_remote
+    return str(opened.folder.parent.parent / CATALOG_NAME) if is_in_results else settings.catalog

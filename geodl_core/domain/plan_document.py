@@ -1,0 +1,76 @@
+"""A plan as a file: all that shards, merge and registration need, on any machine, the pixels apart."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from geodl_core.domain.item import Band
+from geodl_core.domain.job import Arguments, Job, job_id
+from geodl_core.domain.plan import Plan
+from geodl_core.domain.radiometry import Radiometry
+from geodl_core.errors import GeodlError, PlanError
+
+FORMAT: Literal["geodl-plan-1"] = "geodl-plan-1"
+MOST_BYTES = 256 << 20
+"""Of the file: more than any plan needs."""
+
+
+class PlanDocument(BaseModel):
+    """A job, its plan and where it comes from."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="strings"
+    )
+
+    format: Literal["geodl-plan-1"] = FORMAT
+    job: Job
+    plan: Plan
+    shards: int
+    """How many shards it is meant to be run in."""
+    bands: tuple[Band, ...]
+    notes: tuple[str, ...]
+    arguments: Arguments
+    source: dict[str, Any]
+    """The Item, with absolute hrefs."""
+    collection: str
+    """Of the output."""
+    model_file: str
+    """Name of the model's package beside the plan."""
+    model_sha256: str
+    """Of that file."""
+    emd_text: bytes
+    """The definition, verbatim; the package's may name its files otherwise."""
+    model_name: str
+    model_word: str
+    """What names the model on a command line."""
+    model_item_href: str | None
+
+    @property
+    def radiometry(self) -> Radiometry:
+        return self.job.radiometry
+
+
+def parse_plan(content: bytes, shown: str) -> PlanDocument:
+    """Read a plan.
+
+    Args:
+        content: of the file.
+        shown: what to call it in errors.
+
+    Raises:
+        PlanError: not a plan of this version, or its job and plan do not belong together.
+    """
+    try:
+        document = PlanDocument.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the document"
+        raise PlanError(f"{shown}: expected a plan ({FORMAT}); {place}: {first['msg']}") from error
+    except GeodlError as error:
+        raise PlanError(f"{shown}: expected a plan ({FORMAT}): {error.message}", error.hint) from error
+    if job_id(document.job) != document.plan.job_id:
+        raise PlanError(
+            f"{shown}: the plan is of another job than the one it names",
+            hint="it was changed, or made by another version of geodl: plan again",
+        )
+    return document

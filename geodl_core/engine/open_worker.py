@@ -1,0 +1,228 @@
+"""Open what shards are computed with: the network in a session, the scene's files, threads; all within a memory."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from geodl_core.domain.area import Area
+from geodl_core.domain.area_grid import area_mask, area_on_grid
+from geodl_core.domain.augment import AS_IT_IS, DIHEDRAL, FLIPS, Turn
+from geodl_core.domain.chip import Mask
+from geodl_core.domain.classes import choose_storage, lookup_table
+from geodl_core.domain.decode import Decoding
+from geodl_core.domain.model.model import Model
+from geodl_core.domain.plan import Plan, live_tiles, tile_at
+from geodl_core.domain.product import Product, class_product, score_product
+from geodl_core.domain.window import Window
+from geodl_core.engine.check_half import check_half, require_half
+from geodl_core.engine.plan_inputs import require_unchanged
+from geodl_core.engine.plan_scene import ScenePlan
+from geodl_core.engine.session import (
+    OnnxSession,
+    Provider,
+    SessionChoice,
+    import_runtime,
+    open_session,
+    usable_cores,
+)
+from geodl_core.engine.worker import Network, Worker
+from geodl_core.errors import InputError, ModelError, PlanError
+from geodl_core.io.network.fuse import Feed, Yield, fuse
+from geodl_core.io.network.fused_cache import fused_bytes, fused_key
+from geodl_core.io.network.half import to_half
+from geodl_core.io.package import ModelPackage
+from geodl_core.io.scene_reader import READ_BYTES, SceneReader
+
+BASE_BYTES = 256 << 20
+"""Of a process with its libraries loaded, and an empty session."""
+UNKNOWN_BYTES_PER_PX = 1024.0
+"""Taken for a network whose activations cannot be told from its graph."""
+CHECKED_TILES = 4
+"""Compared before fp16 is used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a run may use of the machine; none of it changes the result but by the rounding of another provider."""
+
+    threads: int | None = None
+    """Tiles computed at a time; by default one a core, or what `max_memory_bytes` allows."""
+    batch_size: int = 1
+    """Tiles given to a network of open batch at a time."""
+    provider: Provider = "auto"
+    cache: Path | None = None
+    """Folder of what may be made anew at any time: fused graphs."""
+    max_memory_bytes: int | None = None
+    """Of the process. It bounds what is in flight; the size of tiles is a matter of the plan."""
+
+
+def products_of(planned: ScenePlan) -> tuple[Product, ...]:
+    """Return what a job writes."""
+    classes = planned.model.classes
+    first = class_product(choose_storage(entry.value for entry in classes))
+    kind = planned.job.probabilities
+    return (first,) if kind is None else (first, score_product(classes, kind))
+
+
+def decoding_of(planned: ScenePlan) -> Decoding:
+    """Return how a job's answers become stored values.
+
+    Raises:
+        ModelError: scores are asked for of a class that the network does not tell apart.
+        PlanError: what is asked for needs scores, which the network does not give.
+    """
+    model, job = planned.model, planned.job
+    needs_scores = job.probabilities is not None or job.test_time_augmentation or not job.predict_background
+    if model.output == "class map" and needs_scores:
+        raise PlanError(
+            "test_time_augmentation, predict_background and return_probability_raster need a network that gives "
+            "scores; this one gives a class map"
+        )
+    storage = choose_storage(entry.value for entry in model.classes)
+    position = {value: index for index, value in enumerate(model.indices_to_ids)}
+    missing = [entry.name for entry in model.classes if entry.value not in position]
+    if missing and job.probabilities:
+        raise ModelError(f"return_probability_raster: the network gives no scores for the classes {', '.join(missing)}")
+    if not job.predict_background and 0 not in position:
+        raise PlanError("predict_background: the model has no class of value 0 that could be left out")
+    return Decoding(
+        output=model.output,
+        storage=storage,
+        lookup=lookup_table(model.indices_to_ids, storage),
+        threshold=model.threshold,
+        left_out=None if job.predict_background else position[0],
+        score_order=tuple(position.get(entry.value, 0) for entry in model.classes),
+    )
+
+
+@contextmanager
+def open_worker(
+    planned: ScenePlan, package: ModelPackage, means: Means, on_tiles: Callable[[int], None]
+) -> Iterator[Worker]:
+    """Give what shards are computed with, and take it down afterwards.
+
+    Raises:
+        InputError: no such provider, or a memory in which not one tile fits.
+        ModelError: onnxruntime refuses the network.
+        PlanError: the job asks for what the network cannot.
+        InferenceError: fp16 was asked for and disagrees with fp32.
+    """
+    plan = planned.plan
+    threads, intra = crew_of(planned, means)
+    read_bytes = READ_BYTES if means.max_memory_bytes is None else min(READ_BYTES, means.max_memory_bytes // 4)
+    decoding, products = decoding_of(planned), products_of(planned)
+    # The pool ends before the reader closes the files.
+    with SceneReader(plan, budget_bytes=read_bytes) as reader, ThreadPoolExecutor(threads, "infer") as pool:
+        network = _network(planned, package, replace(means, threads=intra), reader)
+        yield Worker(
+            reader=reader,
+            network=network,
+            decoding=decoding,
+            products=products,
+            area_mask=_area(plan),
+            pool=pool,
+            threads=threads,
+            compression=planned.job.compress,
+            on_tiles=on_tiles,
+            check=lambda: require_unchanged(planned.job, plan),
+        )
+
+
+def crew_of(planned: ScenePlan, means: Means) -> tuple[int, int]:
+    """Return how many tiles are computed at a time, and with how many threads each.
+
+    One thread a tile gives the best throughput; where the memory holds fewer tiles than there are cores, the cores
+    share them.
+
+    Raises:
+        InputError: not one tile fits into the memory.
+    """
+    cores = usable_cores()
+    wanted = means.threads or cores
+    if means.max_memory_bytes is None:
+        return wanted, 1
+    each = tile_bytes(planned) * max(means.batch_size, planned.model.batch or 1)
+    left = means.max_memory_bytes - BASE_BYTES - min(READ_BYTES, means.max_memory_bytes // 4)
+    fitting = int(left // each)
+    if fitting < 1:
+        needed = (BASE_BYTES + each) * 4 / 3
+        raise InputError(
+            f"max_memory: a tile takes {each / 2**20:.0f} MiB, which with all else needs {needed / 2**20:.0f} MiB, "
+            f"found {means.max_memory_bytes / 2**20:.0f} MiB",
+            hint="allow more, or smaller tiles with --tile-memory",
+        )
+    threads = min(wanted, fitting)
+    return threads, max(1, cores // threads) if means.threads is None else 1
+
+
+def tile_bytes(planned: ScenePlan) -> int:
+    """Return about how much memory a tile takes while it is computed."""
+    height, width = (side + 2 * planned.plan.halo_px for side in planned.plan.core_px)
+    each = planned.model.bytes_per_px or UNKNOWN_BYTES_PER_PX
+    chip = len(planned.plan.sources) * np.dtype(planned.plan.chip_dtype).itemsize + 1
+    return int(height * width * (each + chip))
+
+
+def _network(planned: ScenePlan, package: ModelPackage, means: Means, reader: SceneReader) -> Network:
+    """Open the network; `means.threads` are those of a call."""
+    model, job, plan = planned.model, planned.job, planned.plan
+    turns = _turns(model, job.test_time_augmentation)
+    scores = plan.blend_px > 0 or job.probabilities is not None or len(turns) > 1
+    left_out = None if scores else decoding_of(planned).left_out
+    is_for_cpu = not _has_gpu(means.provider)
+    wanted = Yield(scores, left_out, is_for_cpu)
+    feed = Feed(planned.radiometry, plan.chip_dtype, package.preprocessing)
+    content = fused_bytes(means.cache, fused_key(model, feed, wanted), lambda: fuse(package.file, model, feed, wanted))
+    choice = SessionChoice(means.provider, means.threads or 1, means.cache)
+    session = open_session(content, choice)
+    if job.precision == "fp16":
+        half = open_session(to_half(content), choice)
+        require_half(check_half(session, half, _real_chips(plan, reader), model.threshold))
+        session = half
+    return Network(
+        session=session,
+        gives_scores=scores,
+        is_cropping=model.halo.is_cropping,
+        batch=model.batch or means.batch_size,
+        is_batch_fixed=model.batch is not None,
+        turns=turns,
+        policy=job.merge_policy,
+    )
+
+
+def _real_chips(plan: Plan, reader: SceneReader) -> Iterator[np.ndarray[tuple[int, ...], np.dtype[np.generic]]]:
+    """Yield the pixels of a few live tiles, spread over the scene."""
+    tiles = live_tiles(plan)
+    chosen = tiles[np.unique(np.linspace(0, len(tiles) - 1, CHECKED_TILES).astype(int))] if len(tiles) else tiles
+    for index in chosen:
+        yield reader.read(tile_at(plan, int(index)).read).pixels
+
+
+def _turns(model: Model, is_augmented: bool) -> tuple[Turn, ...]:
+    """Return the ways in which a network looks at each tile; quarter turns where it takes what comes of them."""
+    if not is_augmented:
+        return AS_IT_IS
+    is_square = model.chip_px[0] == model.chip_px[1]
+    return DIHEDRAL if is_square or not model.is_size_fixed else FLIPS
+
+
+def _has_gpu(provider: Provider) -> bool:
+    if provider == "auto":
+        return "CUDAExecutionProvider" in import_runtime().get_available_providers()
+    return provider in ("cuda", "tensorrt")
+
+
+def _area(plan: Plan) -> Callable[[Window], Mask] | None:
+    if plan.area is None:
+        return None
+    shape = area_on_grid(Area(plan.area), plan.grid)
+    return lambda window: area_mask(shape, window)
+
+
+def session_of(worker: Worker) -> OnnxSession | None:
+    """Return the worker's session where onnxruntime runs it, for its note."""
+    return worker.network.session if isinstance(worker.network.session, OnnxSession) else None

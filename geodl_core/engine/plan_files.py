@@ -1,0 +1,171 @@
+"""Plans on disk or in an object store: written with the model they need, read back, their parts fetched and stored."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from geodl_core.domain.plan import shard_count
+from geodl_core.domain.plan_document import MOST_BYTES, PlanDocument, parse_plan
+from geodl_core.domain.result.result import EMD_NAME
+from geodl_core.engine.load_model import load_model
+from geodl_core.engine.plan_scene import ScenePlan
+from geodl_core.engine.run_scene import PARTS, shard_tasks
+from geodl_core.engine.run_shard import Task
+from geodl_core.engine.write_result import Origin
+from geodl_core.errors import DataError, ModelError
+from geodl_core.io.objects import delete, download, exists, is_remote, join, read_object, upload, write_object
+from geodl_core.io.package import ModelPackage, load_package
+from geodl_core.io.package_write import package_files, write_package
+from geodl_core.io.parts import is_part_whole
+from geodl_core.io.store import sha256_file
+
+PLAN_NAME = "plan.json"
+MODEL_NAME = "model.dlpk"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPlan:
+    """A plan that was read, with its model, at work in a local folder."""
+
+    planned: ScenePlan
+    package: ModelPackage
+    origin: Origin
+    document: PlanDocument
+    location: str
+    """Folder or URL in which the plan lies, and parts and results belong."""
+    folder: Path
+    """Where this process works: the same folder, or a temporary one."""
+
+    @property
+    def is_remote(self) -> bool:
+        return is_remote(self.location)
+
+
+def write_plan(location: str, planned: ScenePlan, package: ModelPackage, origin: Origin, shards: int | None) -> str:
+    """Write a plan and its model into a folder or under a URL.
+
+    Returns:
+        Where the plan lies.
+
+    Raises:
+        StoreError: it cannot be written.
+        ModelError: the model's network is larger than one ONNX file can be.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        packed = Path(scratch) / MODEL_NAME
+        text, files = package_files(package)
+        write_package(packed, text, files, EMD_NAME)
+        document = PlanDocument(
+            job=planned.job,
+            plan=planned.plan,
+            shards=shard_count(planned.plan, shards),
+            bands=planned.bands,
+            notes=planned.notes,
+            arguments=origin.arguments,
+            source=dict(origin.source),
+            collection=origin.collection,
+            model_file=MODEL_NAME,
+            model_sha256=sha256_file(packed),
+            emd_text=origin.emd_text,
+            model_name=planned.model.name,
+            model_word=origin.model_word,
+            model_item_href=origin.model_item_href,
+        )
+        upload(packed, join(location, MODEL_NAME))
+        target = join(location, PLAN_NAME)
+        write_object(target, document.model_dump_json(indent=1).encode())
+    return target
+
+
+@contextmanager
+def opened_plan(location: str) -> Iterator[OpenPlan]:
+    """Read a plan and its model; a remote one works in a temporary folder that goes away again.
+
+    Args:
+        location: path or URL of the plan, or of the folder that it lies in.
+
+    Raises:
+        InputError: there is none.
+        PlanError: it is none, or was changed.
+        ModelError: the model beside it is not the one that it was made with.
+    """
+    if not location.endswith(".json"):
+        location = join(location, PLAN_NAME)
+    document = parse_plan(read_object(location, MOST_BYTES), location)
+    base = location.rpartition("/")[0] if is_remote(location) else str(Path(location).parent)
+    with tempfile.TemporaryDirectory() as scratch:
+        packed = Path(scratch) / MODEL_NAME
+        download(join(base, document.model_file), packed)
+        if sha256_file(packed) != document.model_sha256:
+            raise ModelError(f"{join(base, document.model_file)}: expected the model that the plan was made with")
+        package = load_package(str(packed))
+        # Of the original: the package may hold it in other bytes, under another name.
+        job = document.job
+        model = replace(load_model(package), name=document.model_name, digest=job.model_digest, threshold=job.threshold)
+        planned = ScenePlan(document.job, document.plan, model, document.bands, document.radiometry, document.notes)
+        origin = Origin(
+            document.source,
+            document.model_word,
+            document.model_item_href,
+            document.emd_text,
+            document.arguments,
+            document.collection,
+        )
+        folder = Path(scratch) if is_remote(base) else Path(base)
+        yield OpenPlan(planned, package, origin, document, base, folder)
+
+
+def tasks_of(opened: OpenPlan, of: int | None = None) -> list[Task]:
+    """Return all shards of a plan, with their parts in the folder where this process works."""
+    return shard_tasks(opened.planned.plan, of or opened.document.shards, opened.folder / PARTS)
+
+
+def has_part(opened: OpenPlan, task: Task) -> bool:
+    """Say whether a shard was computed; a remote part is fetched."""
+    if opened.is_remote and exists(_remote(opened, task)):
+        download(_remote(opened, task), task.path)
+    return is_part_whole(task.path, task.header)
+
+
+def store_part(opened: OpenPlan, task: Task) -> None:
+    """Bring a part that was computed to where the plan lies."""
+    if opened.is_remote:
+        upload(task.path, _remote(opened, task))
+        task.path.unlink()
+
+
+def fetch_parts(opened: OpenPlan, tasks: Sequence[Task]) -> None:
+    """Make sure that all parts are there and whole.
+
+    Raises:
+        DataError: some are not, and which.
+    """
+    missing = [task for task in tasks if not has_part(opened, task)]
+    if missing:
+        numbers = ", ".join(str(task.shard.n) for task in missing[:10])
+        more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
+        raise DataError(
+            f"{opened.location}: {len(missing)} of {len(tasks)} parts are missing or damaged: {numbers}{more}",
+            hint=f"run geodl shard PLAN N {len(tasks)} for each of them",
+        )
+
+
+def remove_parts(opened: OpenPlan, tasks: Sequence[Task]) -> None:
+    """Take parts away that are merged."""
+    for task in tasks:
+        task.path.unlink(missing_ok=True)
+        if opened.is_remote:
+            delete(_remote(opened, task))
+
+
+def store_results(opened: OpenPlan, names: Sequence[str]) -> None:
+    """Bring the files of a result to where the plan lies."""
+    if opened.is_remote:
+        for name in names:
+            upload(opened.folder / name, join(opened.location, name))
+
+
+def _remote(opened: OpenPlan, task: Task) -> str:
+    return join(opened.location, PARTS, task.path.name)

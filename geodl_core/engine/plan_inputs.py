@@ -1,0 +1,161 @@
+"""What a plan is laid out on: the files of its bands and masks, their state, and where there is something to do."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from geodl_core.domain.cells import CELL_PX, panel_width_px
+from geodl_core.domain.grid import Grid, integer_ratio, is_same_space
+from geodl_core.domain.item import Band, Scene
+from geodl_core.domain.job import InputIdentity, Job
+from geodl_core.domain.plan import BandSource, MaskSource, Plan, live_cells, tile_shape
+from geodl_core.errors import ItemError
+from geodl_core.io.raster import RasterFacts, prescan_mask, prescan_validity, raster_facts
+
+CHIP_DTYPES = ("uint8", "uint16", "int16")
+"""Stored as they are; all others become float32."""
+
+
+def read_facts(bands: Iterable[Band]) -> dict[str, RasterFacts]:
+    """Read the header of each band's asset.
+
+    Raises:
+        ItemError: not a raster, without CRS or such a band, or of complex numbers.
+        StoreError: a remote one that does not open.
+    """
+    bands = list(bands)
+    facts = {band.asset: raster_facts(band.href, band.asset) for band in bands}
+    for band in bands:
+        dtypes = facts[band.asset].dtypes
+        if band.index >= len(dtypes):
+            raise ItemError(
+                f"asset {band.asset}: expected a band {band.index + 1}, found a raster of {len(dtypes)} bands"
+            )
+        if dtypes[band.index].startswith("complex"):
+            raise ItemError(f"asset {band.asset}: expected real numbers, found {dtypes[band.index]}")
+    return facts
+
+
+def band_source(band: Band, facts: RasterFacts, grid: Grid) -> BandSource:
+    """Return where a channel's pixels come from on a grid."""
+    nodata = facts.nodata[band.index]
+    nodata = band.nodata if nodata is None else nodata
+    ratio = 1 if is_same_space(grid, facts.grid) else integer_ratio(grid, facts.grid)
+    if ratio == 1 and not is_same_space(grid, facts.grid):
+        ratio = None
+    return BandSource(
+        band.asset, band.href, band.index, facts.dtypes[band.index], nodata, ratio, block_px=facts.block_px
+    )
+
+
+def mask_sources(scene: Scene, masks: Mapping[str, Sequence[int]], grid: Grid) -> tuple[MaskSource, ...]:
+    """Return the masks that the user named, by asset or band name, on a grid.
+
+    Raises:
+        ItemError: there is no such asset.
+    """
+    sources = []
+    for name, values in masks.items():
+        found = [band for band in scene.bands if band.asset == name]
+        found = found or [band for band in scene.bands if name.lower() in band.names]
+        if len({band.asset for band in found}) != 1:
+            there = ", ".join(dict.fromkeys(band.asset for band in scene.bands)) or "no rasters"
+            raise ItemError(f"Item {scene.id}: expected a mask asset {name}, found {there}")
+        facts = read_facts(found[:1])
+        sources.append(MaskSource(band_source(found[0], facts[found[0].asset], grid), tuple(sorted(set(values)))))
+    return tuple(sources)
+
+
+def mask_bands(scene: Scene, masks: tuple[MaskSource, ...]) -> tuple[Band, ...]:
+    """Return the bands that masks are read from."""
+    return tuple(next(band for band in scene.bands if band.asset == mask.source.asset) for mask in masks)
+
+
+def chip_dtype(sources: Sequence[BandSource]) -> str:
+    """Return the type that a chip's pixels have."""
+    common = str(np.result_type(*(np.dtype(source.dtype) for source in sources)))
+    return common if common in CHIP_DTYPES and all(source.ratio == 1 for source in sources) else "float32"
+
+
+def live_tiles_of(
+    sources: Sequence[BandSource], masks: Sequence[MaskSource], grid: Grid, core: tuple[int, int]
+) -> npt.NDArray[np.bool_]:
+    """Return (tile rows, tile columns): whether a tile may hold pixels that are valid and not masked.
+
+    From the coarsest band, which is the cheapest to read, and the masks, by their overviews.
+    """
+    live = np.ones(tile_shape(grid, core), np.bool_)
+    coarsest = max((source for source in sources if source.ratio), key=lambda source: source.ratio or 0, default=None)
+    found = [prescan_validity(coarsest)] if coarsest else []
+    found += [prescan_mask(mask) for mask in masks if mask.source.ratio]
+    for pixels in found:
+        if pixels is not None:
+            live &= live_cells(pixels, grid, core)
+    return live
+
+
+def panel_columns(sources: Sequence[BandSource], grid: Grid, tile: tuple[tuple[int, int], int], budget: int) -> int:
+    """Return how many columns of tiles make a panel, 0 where the whole scene is one.
+
+    Args:
+        sources: of the bands.
+        grid: of the job.
+        tile: core (height, width) and halo.
+        budget: bytes of decoded pixels that may be held.
+    """
+    (height, width), halo = tile
+    # Strips are decoded in full width, whatever a panel wants of them.
+    if any(source.ratio and source.block_px[1] * source.ratio >= grid.width > 2 * CELL_PX for source in sources):
+        return 0
+    each = sum(np.dtype(source.dtype).itemsize / (source.ratio or 1) ** 2 for source in sources) + 1
+    most = max(1, panel_width_px(height + 2 * halo, round(each + 0.5), budget) // width)
+    columns = tile_shape(grid, (height, width))[1]
+    # Panels of about one width: the last one would else be a sliver that decodes its neighbours' cells again.
+    panels = -(-columns // most)
+    return 0 if panels == 1 else -(-columns // panels)
+
+
+def identity_of(band: Band, source: BandSource) -> InputIdentity:
+    """Return what tells this version of a band's file from another."""
+    return InputIdentity(band.asset, band.index, content_of(band.href, band.asset, band.checksum), source.nodata)
+
+
+def content_of(href: str, asset: str, checksum: str | None = None) -> str:
+    """Return what tells one version of a file from another, without its href.
+
+    Raises:
+        ItemError: a server refuses the file.
+        StoreError: a server does not answer.
+    """
+    if checksum:
+        return f"checksum:{checksum}"
+    path = Path(href.removeprefix("file://"))
+    if path.exists():
+        facts = path.stat()
+        return f"size:{facts.st_size},mtime_ns:{facts.st_mtime_ns}"
+    from geodl_core.io.http import file_version  # noqa: PLC0415  # 0.2 s to import, for remote scenes alone
+
+    return file_version(href, asset)
+
+
+def require_unchanged(job: Job, plan: Plan) -> None:
+    """Make sure that the files are still those that the job was made from; where nothing tells versions, trust them.
+
+    Raises:
+        ItemError: one is another.
+        StoreError: a server does not answer.
+    """
+    identities = (*job.inputs, *(identity for identity, _ in job.masks))
+    sources = (*plan.sources, *(mask.source for mask in plan.masks))
+    hrefs = {source.asset: source.href for source in sources}
+    for asset, expected in {identity.asset: identity.content for identity in identities}.items():
+        if expected.startswith("checksum:"):
+            continue
+        found = content_of(hrefs[asset], asset)
+        if found != expected:
+            raise ItemError(
+                f"asset {asset}: its file is not the one that was planned for: expected {expected}, found {found}",
+                hint="plan again; nothing of the old plan is used then",
+            )

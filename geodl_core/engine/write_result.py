@@ -1,0 +1,131 @@
+"""Write what a run's shards computed: rasters, attribute table, preview and definition, and what is known of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from geodl_core.domain.classes import choose_storage
+from geodl_core.domain.href import hide_secrets
+from geodl_core.domain.job import Arguments, arguments_json
+from geodl_core.domain.product import Product
+from geodl_core.domain.result.attribute_table import attribute_table_xml
+from geodl_core.domain.result.result import (
+    COG_NAME,
+    EMD_NAME,
+    PREVIEW_NAME,
+    RASTER_NAMES,
+    TABLE_NAME,
+    ClassifiedScene,
+    StoredFile,
+)
+from geodl_core.engine.merge_scene import merge_scene
+from geodl_core.engine.open_worker import products_of
+from geodl_core.engine.plan_scene import ScenePlan
+from geodl_core.engine.run_shard import Task
+from geodl_core.io.package import ModelPackage
+from geodl_core.io.preview import write_preview
+from geodl_core.io.stac import item_href
+from geodl_core.io.store import multihash, storage_errors, write_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a result comes from, as its Item tells."""
+
+    source: Mapping[str, Any]
+    """Item with absolute hrefs."""
+    model_word: str
+    """What names the model on a command line; a model that came as text is that text."""
+    model_item_href: str | None
+    """Of the STAC Item that describes the model, where there is one."""
+    emd_text: bytes
+    """The definition, verbatim."""
+    arguments: Arguments
+    collection: str
+    """Of the output."""
+
+
+def origin_of(source: Mapping[str, Any], package: ModelPackage, arguments: Arguments, collection: str) -> Origin:
+    """Return where a result of a package comes from."""
+    is_text = package.location == "<text>"
+    word = package.emd_text.decode() if is_text else hide_secrets(package.location)
+    return Origin(source, word, package.item_href, package.emd_text, arguments, collection)
+
+
+def write_result(planned: ScenePlan, origin: Origin, tasks: Sequence[Task], folder: Path) -> ClassifiedScene:
+    """Merge the parts and write every file of the result but the Item.
+
+    Raises:
+        DataError: a part is missing or damaged.
+        StoreError: a file cannot be written.
+    """
+    model = planned.model
+    counts = merge_scene(planned.plan, tasks, products_of(planned), model, (folder, planned.job.compress))
+    write_bytes(folder / TABLE_NAME, attribute_table_xml(model.classes, counts))
+    write_preview(folder / PREVIEW_NAME, folder / COG_NAME, model.classes)
+    write_bytes(folder / EMD_NAME, origin.emd_text)
+    names = file_names(products_of(planned))
+    return classified_scene(planned, origin, counts, {name: _stored(folder / name) for name in names})
+
+
+def file_names(products: Sequence[Product]) -> tuple[str, ...]:
+    """Return the files of a result, the Item apart."""
+    return (*(RASTER_NAMES[product.name] for product in products), TABLE_NAME, PREVIEW_NAME, EMD_NAME)
+
+
+def classified_scene(
+    planned: ScenePlan, origin: Origin, counts: Mapping[int, int], files: Mapping[str, StoredFile]
+) -> ClassifiedScene:
+    """Return what is known of a result whose files are written."""
+    model, plan = planned.model, planned.plan
+    return ClassifiedScene(
+        source=origin.source,
+        source_href=item_href(dict(origin.source)),
+        model=model,
+        model_href=origin.model_word,
+        model_item_href=origin.model_item_href,
+        job_id=plan.job_id,
+        grid=plan.grid,
+        storage=choose_storage(entry.value for entry in model.classes),
+        products=products_of(planned),
+        counts=counts,
+        files=files,
+        arguments=arguments_json(origin.arguments),
+        radiometry=_radiometry_json(planned),
+        bands={
+            str(wanted): f"{band.asset}:{band.index + 1}"
+            for wanted, band in zip(model.bands, planned.bands, strict=True)
+        },
+        collection=origin.collection,
+        software=_software(),
+    )
+
+
+def _software() -> dict[str, str]:
+    """Return the versions of what computed a result, by name."""
+    names = ("geodl", "rasterio", "onnx", "onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino")
+    found = {}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _stored(path: Path) -> StoredFile:
+    with storage_errors(path):
+        return StoredFile(f"./{path.name}", path.stat().st_size, multihash(path))
+
+
+def _radiometry_json(planned: ScenePlan) -> dict[str, Any]:
+    radiometry = planned.radiometry
+    facts = {
+        "kind": radiometry.kind,
+        "scale": list(radiometry.scale),
+        "offset": list(radiometry.offset),
+        "source_range": list(radiometry.source_range) if radiometry.source_range else None,
+    }
+    return {name: value for name, value in facts.items() if value is not None}

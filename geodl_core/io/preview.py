@@ -1,0 +1,49 @@
+"""A picture of a class map in its colours."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from rasterio._err import CPLE_BaseError  # what GDAL raises where rasterio gives it no class of its own
+from rasterio.enums import Resampling
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import MemoryFile
+
+from geodl_core.domain.classes import ClassEntry
+from geodl_core.errors import StoreError
+from geodl_core.io.raster import OPTIONS
+from geodl_core.io.store import write_bytes
+
+PREVIEW_PX = 1024
+
+
+def write_preview(target: Path, raster: Path, classes: tuple[ClassEntry, ...]) -> None:
+    """Write a PNG of a class map in its colours, nodata transparent, at most 1024 pixels on its longer side.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    try:
+        with rasterio.Env(GDAL_PAM_ENABLED="NO", **OPTIONS):
+            content = _picture(raster, classes)
+    except (RasterioError, CPLE_BaseError) as error:
+        raise StoreError(f"{target}: cannot be made: {error}") from error
+    write_bytes(target, content)
+
+
+def _picture(raster: Path, classes: tuple[ClassEntry, ...]) -> bytes:
+    with rasterio.open(raster) as dataset:
+        share = min(1.0, PREVIEW_PX / max(dataset.shape))
+        shape = tuple(max(1, round(side * share)) for side in dataset.shape)
+        values = dataset.read(1, out_shape=shape, resampling=Resampling.nearest)
+    rgba = np.zeros((4, *values.shape), np.uint8)
+    for entry in classes:
+        rgba[:, values == entry.value] = np.array((*entry.color, 255), np.uint8)[:, None]
+    profile = {"driver": "PNG", "count": 4, "height": shape[0], "width": shape[1], "dtype": "uint8"}
+    with MemoryFile() as memory, warnings.catch_warnings():
+        # Pictures have no place on Earth.
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with memory.open(**profile) as picture:
+            picture.write(rgba)
+        return bytes(memory.getbuffer())

@@ -1,0 +1,202 @@
+"""Raster files: opened, their headers, their validity, and what goes wrong with them."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+from rasterio._err import CPLE_BaseError  # what GDAL raises where rasterio gives it no class of its own
+from rasterio.crs import CRS
+from rasterio.enums import MaskFlags
+from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
+from rasterio.windows import Window as RasterioWindow
+
+from geodl_core.domain.chip import Mask
+from geodl_core.domain.grid import Grid
+from geodl_core.domain.href import hide_secrets
+from geodl_core.domain.plan import BandSource, MaskSource
+from geodl_core.domain.window import Window
+from geodl_core.errors import DataError, ItemError, StoreError
+
+REMOTE = ("http://", "https://", "s3://", "gs://", "az://")
+OPTIONS: dict[str, Any] = {"GDAL_CACHEMAX": 32 << 20}
+"""Bytes of decoded blocks. Files are read in whole blocks, each once, so that little need be kept; GDAL's own
+default is a share of the machine's memory, so that a run would take what the machine has."""
+# Over a network GDAL would list the folder for side files at each open, and give up at the first hiccup. A transfer
+# of less than 1 kB/s for 20 s counts as one.
+REMOTE_OPTIONS = {
+    **OPTIONS,
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "GDAL_HTTP_MAX_RETRY": "3",
+    "GDAL_HTTP_RETRY_DELAY": "0.5",
+    "GDAL_HTTP_CONNECTTIMEOUT": "10",
+    "GDAL_HTTP_LOW_SPEED_TIME": "20",
+    "GDAL_HTTP_LOW_SPEED_LIMIT": "1000",
+}
+COARSEST_FACTOR = 8
+"""The pre-scan reads overviews no coarser than this: what it can overlook is smaller than 8 pixels of the band read."""
+PRESCAN_PIXELS = 1 << 28
+"""Read by a pre-scan at most, about ten seconds' work; above it every tile is live."""
+KEPT_PIXELS = 1 << 22
+"""Of what a pre-scan found."""
+STRIP_PIXELS = 1 << 22
+"""Read at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class RasterFacts:
+    """A raster's header."""
+
+    grid: Grid
+    dtypes: tuple[str, ...]
+    """NumPy's name of each band's type."""
+    nodata: tuple[float | None, ...]
+    """Of each band."""
+    block_px: tuple[int, int]
+    """Height and width of the blocks in which it is stored."""
+
+
+def raster_facts(href: str, asset: str) -> RasterFacts:
+    """Read a raster's header.
+
+    Raises:
+        ItemError: not there, not a raster, or without a CRS.
+        StoreError: a remote raster that does not open.
+    """
+    with opened(href, asset) as dataset:
+        try:
+            grid = Grid(_crs_text(dataset.crs), tuple(dataset.transform)[:6], dataset.height, dataset.width)
+        except ItemError as error:
+            raise ItemError(f"asset {asset}: {error.message}", error.hint) from error
+        return RasterFacts(grid, tuple(dataset.dtypes), tuple(dataset.nodatavals), dataset.block_shapes[0])
+
+
+def prescan_validity(source: BandSource) -> Mask | None:
+    """Return the decimated (h, w) validity of a band from its overviews, or None where reading it would be dear."""
+    return _prescan(source, lambda dataset, values, place: validity(dataset, source, values, **place))
+
+
+def prescan_mask(mask: MaskSource) -> Mask | None:
+    """Return which decimated (h, w) pixels a mask leaves in, from its overviews, or None where that would be dear."""
+    return _prescan(mask.source, lambda _dataset, values, _place: np.isin(values, mask.values, invert=True))
+
+
+def _prescan(source: BandSource, judge: Callable[[Any, npt.NDArray[Any], dict[str, Any]], Mask]) -> Mask | None:
+    """Return (h, w): whether any of the overview's pixels that stand for it is judged true."""
+    with opened(source.href, source.asset) as dataset:
+        factors = [factor for factor in dataset.overviews(source.index + 1) if factor <= COARSEST_FACTOR]
+        factor = max(factors, default=1)
+        height, width = (-(-side // factor) for side in dataset.shape)
+        if height * width > PRESCAN_PIXELS:
+            return None
+        joint = 1
+        while (height // joint) * (width // joint) > KEPT_PIXELS:
+            joint *= 2
+        strips = []
+        rows = max(STRIP_PIXELS // width // joint, 1) * joint
+        for top in range(0, height, rows):
+            window = Window(top * factor, 0, min((top + rows) * factor, dataset.height), dataset.width)
+            shape = (min(rows, height - top), width)
+            place = {
+                "window": RasterioWindow(0, window.top, window.width, window.height),
+                "out_shape": shape,
+            }
+            with decoding(source.asset, window):
+                values = dataset.read(source.index + 1, **place)
+                strips.append(_any_of(judge(dataset, values, place), joint))
+        return np.concatenate(strips)
+
+
+def _any_of(found: Mask, joint: int) -> Mask:
+    """Return for each `joint` × `joint` pixels whether any is true; (ceil(h / joint), ceil(w / joint))."""
+    if joint == 1:
+        return found
+    rows = np.logical_or.reduceat(found, np.arange(0, found.shape[0], joint), axis=0)
+    return np.asarray(np.logical_or.reduceat(rows, np.arange(0, found.shape[1], joint), axis=1))
+
+
+def validity(dataset: Any, source: BandSource, values: npt.NDArray[Any], **place: Any) -> Mask:
+    """Return the (h, w) validity of a band's values: neither nodata nor masked nor, among floats, infinite or NaN.
+
+    Args:
+        dataset: open, as the values were read from it.
+        source: the band.
+        values: (h, w) as stored.
+        place: `window` or `out_shape` by which they were read.
+    """
+    valid = np.ones(values.shape, np.bool_) if source.nodata is None else _differs(values, source.nodata)
+    flags = dataset.mask_flag_enums[source.index]
+    if MaskFlags.all_valid not in flags and MaskFlags.nodata not in flags:
+        valid &= dataset.read_masks(source.index + 1, **place) > 0
+    if values.dtype.kind == "f":
+        valid &= np.isfinite(values)
+    return valid
+
+
+def _differs(values: npt.NDArray[Any], nodata: float) -> Mask:
+    return np.asarray(~np.isnan(values) if np.isnan(nodata) else values != nodata)
+
+
+def _crs_text(crs: CRS | None) -> str:
+    if crs is None:
+        return ""
+    code = crs.to_authority(confidence_threshold=100)
+    return f"{code[0]}:{code[1]}" if code else str(crs.to_wkt())
+
+
+def is_remote(href: str) -> bool:
+    """Say whether a raster is read over a network."""
+    return href.startswith(REMOTE)
+
+
+def gdal_options(href: str) -> dict[str, Any]:
+    """Return how GDAL is to read a raster."""
+    return REMOTE_OPTIONS if is_remote(href) else OPTIONS
+
+
+@contextmanager
+def opened(href: str, asset: str) -> Iterator[Any]:
+    """Open a raster for a while; errors as `open_raster`."""
+    with rasterio.Env(**gdal_options(href)):
+        dataset = open_raster(href, asset)
+        with dataset:
+            yield dataset
+
+
+def open_raster(href: str, asset: str) -> Any:
+    """Open a raster; the caller closes it.
+
+    Raises:
+        ItemError: not there, or not a raster.
+        StoreError: a remote raster that does not open.
+    """
+    try:
+        with rasterio.Env(**gdal_options(href)), warnings.catch_warnings():
+            # A raster without georeference gets an error of its own, where it matters.
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            return rasterio.open(href)
+    except (RasterioIOError, CPLE_BaseError) as error:
+        shown = hide_secrets(href)
+        if is_remote(href):
+            raise StoreError(
+                f"asset {asset}: {shown} cannot be opened as a raster now",
+                hint="is the network there, the link still signed, and are credentials set?",
+            ) from error
+        there = Path(shown.removeprefix("file://")).exists()
+        found = "a file that cannot be opened as one" if there else "no file"
+        raise ItemError(f"asset {asset}: expected a raster at {shown}, found {found}") from error
+
+
+@contextmanager
+def decoding(asset: str, window: Window) -> Iterator[None]:
+    """Turn what GDAL says of a window, in the raster's pixels, into a DataError."""
+    try:
+        yield
+    except (RasterioError, CPLE_BaseError) as error:
+        place = f"rows {window.top}–{window.bottom}, columns {window.left}–{window.right}"
+        raise DataError(f"asset {asset}: cannot be decoded at {place}") from error
