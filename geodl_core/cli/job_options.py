@@ -1,5 +1,6 @@
 """Options of the commands that lay out a job, and what they mean."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +78,7 @@ JOB_OPTIONS = (
     click.option("--arg", "arguments", multiple=True, metavar="NAME=VALUE", help="See --help-model; repeatable."),
     click.option("--aoi", metavar="FILE|W,S,E,N", help="GeoJSON or degrees: only there, nodata elsewhere."),
     click.option(
-        "--mask", "masks", multiple=True, metavar="ASSET=VALUES", help="Nodata where it has these, as scl=3,8,9."
+        "--mask", "masks", multiple=True, metavar="ASSET=CLASSES", help="Nodata there: scl=3,8 or qa_pixel:cloud."
     ),
     click.option("--pad", type=click.Choice(["network", "reflect", "edge", "constant"]), help=PAD_HELP),
     click.option("--radiometry", type=click.Choice(["raw", "reflectance"]), help="Values as stored, or unscaled."),
@@ -179,9 +180,9 @@ def _arguments(options: dict[str, Any], given: dict[str, Any], model: "Model") -
         source_range=_range(options["source_range"]),
         bands=_pairs(options["bands"], "--band"),
         area=_area(options["aoi"]),
-        masks={asset: _values(text) for asset, text in _pairs(options["masks"], "--mask").items()},
+        masks=_masks(options["masks"]),
         probabilities={"false": None, "true": "uint8"}.get(scores, scores),
-        test_time_augmentation=given.get("test_time_augmentation", model.is_augmented),
+        test_time_augmentation=given.get("test_time_augmentation"),
         **chosen,
     )
 
@@ -201,11 +202,17 @@ def _area(text: str | None) -> str | None:
         raise InputError(f"--aoi {text}: {error.message}", error.hint) from error
 
 
-def _values(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(value) for value in text.split(","))
-    except ValueError as error:
-        raise InputError(f"--mask: expected ASSET=VALUE,VALUE of whole numbers, found {text}") from error
+def _masks(texts: tuple[str, ...]) -> dict[str, tuple[int | str, ...]]:
+    """Return asset → values and names of classes; either of `=` and `:` may stand between them."""
+    masks: dict[str, tuple[int | str, ...]] = {}
+    for text in texts:
+        asset, sign, words = re.fullmatch(r"([^=:]*)([=:]?)(.*)", text, re.DOTALL).groups()  # type: ignore[union-attr]
+        found = [word.strip() for word in words.split(",")]
+        if not (asset.strip() and sign and all(re.fullmatch(r"-?\d+|[^\W\d][\w. -]*", word) for word in found)):
+            raise InputError(f"--mask {text}: expected ASSET=VALUE,VALUE of whole numbers, or ASSET:NAME,NAME")
+        values = tuple(int(word) if re.fullmatch(r"-?\d+", word) else word for word in found)
+        masks[asset.strip()] = masks.get(asset.strip(), ()) + values
+    return masks
 
 
 def _pairs(texts: tuple[str, ...], option: str) -> dict[str, str]:

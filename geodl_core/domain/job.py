@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from geodl_core.domain.augment import MERGE_POLICIES, MergePolicy
 from geodl_core.domain.grid import Grid
+from geodl_core.domain.masks import BitField
 from geodl_core.domain.product import SCORE_TYPES, ScoreType
 from geodl_core.domain.radiometry import Kind, Radiometry
 from geodl_core.errors import InputError
@@ -48,10 +49,10 @@ class Arguments:
     """Wanted band → asset of the Item."""
     area: str | None = None
     """GeoJSON (`domain.area`): outside it the result is nodata."""
-    masks: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    """Asset of the Item → its values under which the result is nodata."""
-    test_time_augmentation: bool = False
-    """Whether the network looks at each tile turned and mirrored too."""
+    masks: Mapping[str, tuple[int | str, ...]] = field(default_factory=dict)
+    """Asset of the Item → its values, or names of classes or bits, under which the result is nodata."""
+    test_time_augmentation: bool | None = None
+    """Whether the network looks at each tile turned and mirrored too; None leaves it to the definition."""
     merge_policy: MergePolicy = "mean"
     """Of the scores that it then gives."""
     predict_background: bool = True
@@ -111,6 +112,8 @@ class Job:
     area: str | None = None
     masks: tuple[tuple[InputIdentity, tuple[int, ...]], ...] = ()
     """What tells the content of each mask, and its values that are left out."""
+    mask_bits: tuple[tuple[BitField, ...], ...] = ()
+    """Of each mask the fields of bits that are left out; none where no mask has any."""
     test_time_augmentation: bool = False
     merge_policy: MergePolicy = "mean"
     predict_background: bool = True
@@ -120,7 +123,11 @@ class Job:
 
 def job_id(job: Job) -> str:
     """Return the job's content hash, SHA-256 in hexadecimal."""
-    text = json.dumps({"result_version": RESULT_VERSION, **asdict(job)}, sort_keys=True, separators=(",", ":"))
+    facts = {"result_version": RESULT_VERSION, **asdict(job)}
+    for name in ("mask_bits",):
+        if not facts[name]:
+            del facts[name]
+    text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -137,7 +144,7 @@ def arguments_json(arguments: Arguments) -> dict[str, Any]:
         "bands": dict(arguments.bands) or None,
         "aoi": arguments.area,
         "mask": {asset: list(values) for asset, values in arguments.masks.items()} or None,
-        "test_time_augmentation": arguments.test_time_augmentation or None,
+        "test_time_augmentation": arguments.test_time_augmentation,
         "merge_policy": arguments.merge_policy if arguments.test_time_augmentation else None,
         "predict_background": None if arguments.predict_background else False,
         "return_probability_raster": arguments.probabilities,

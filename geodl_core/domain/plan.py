@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from geodl_core.domain.grid import Grid
 from geodl_core.domain.job import Pad
+from geodl_core.domain.masks import BitField
 from geodl_core.domain.window import Window, clip, grow
 from geodl_core.errors import PlanError
 
@@ -41,6 +42,8 @@ class MaskSource:
     source: BandSource
     values: tuple[int, ...]
     """Of the classes left out."""
+    bits: tuple[BitField, ...] = ()
+    """Fields of bits, with theirs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,4 +73,20 @@ def parse_plan(content: bytes, shown: str) -> PlanDocument:
             f"{shown}: the plan is of another job than the one it names",
             hint="it was changed, or made by another version of geodl: plan again",
         )
+    different = [name for name, (planned, asked) in _both(document.job, document.plan).items() if planned != asked]
+    if different:
+        raise PlanError(
+            f"{shown}: the plan is laid out otherwise than its job: {', '.join(different)}", hint="plan again"
+        )
     return document
+
+
+def _both(job: Job, plan: Plan) -> dict[str, tuple[Any, Any]]:
+    """Return what a plan and its job both say, as text where NaN must equal itself."""
+    names = ("grid", "core_px", "halo_px", "blend_px", "pad", "area")
+    same: dict[str, tuple[Any, Any]] = {name: (getattr(plan, name), getattr(job, name)) for name in names}
+    planned = [(source.asset, source.index, str(source.nodata)) for source in plan.sources]
+    same["sources"] = (planned, [(entry.asset, entry.index, str(entry.nodata)) for entry in job.inputs])
+    masks = [(mask.source.asset, mask.source.index, tuple(mask.values)) for mask in plan.masks]
+    same["masks"] = (masks, [(entry.asset, entry.index, tuple(values)) for entry, values in job.masks])
+    return same

@@ -10,6 +10,7 @@ from geodl_core.domain.cells import CELL_PX, panel_width_px
 from geodl_core.domain.grid import Grid, integer_ratio, is_same_space
 from geodl_core.domain.item import Band, Scene
 from geodl_core.domain.job import InputIdentity, Job
+from geodl_core.domain.masks import resolve_mask
 from geodl_core.domain.plan import BandSource, MaskSource, Plan, live_cells, tile_shape
 from geodl_core.errors import ItemError
 from geodl_core.io.raster import RasterFacts, prescan_mask, prescan_validity, raster_facts
@@ -50,11 +51,11 @@ def band_source(band: Band, facts: RasterFacts, grid: Grid) -> BandSource:
     )
 
 
-def mask_sources(scene: Scene, masks: Mapping[str, Sequence[int]], grid: Grid) -> tuple[MaskSource, ...]:
+def mask_sources(scene: Scene, masks: Mapping[str, Sequence[int | str]], grid: Grid) -> tuple[MaskSource, ...]:
     """Return the masks that the user named, by asset or band name, on a grid.
 
     Raises:
-        ItemError: there is no such asset.
+        ItemError: there is no such asset, or a class of it has no such name.
     """
     sources = []
     for name, values in masks.items():
@@ -64,7 +65,9 @@ def mask_sources(scene: Scene, masks: Mapping[str, Sequence[int]], grid: Grid) -
             there = ", ".join(dict.fromkeys(band.asset for band in scene.bands)) or "no rasters"
             raise ItemError(f"Item {scene.id}: expected a mask asset {name}, found {there}")
         facts = read_facts(found[:1])
-        sources.append(MaskSource(band_source(found[0], facts[found[0].asset], grid), tuple(sorted(set(values)))))
+        band = found[0]
+        left_out = resolve_mask(scene.id, scene.assets.get(band.asset, {}), (band.asset, band.index), values)
+        sources.append(MaskSource(band_source(band, facts[band.asset], grid), left_out.values, left_out.bits))
     return tuple(sources)
 
 

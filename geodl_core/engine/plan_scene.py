@@ -89,6 +89,8 @@ def _job(
 ) -> Job:
     scene, model, arguments = asked
     grid, tiling, radiometry = decided
+    asked_for = arguments.test_time_augmentation
+    is_augmented = model.is_augmented if asked_for is None else asked_for
     return Job(
         collection=scene.collection,
         item_id=scene.id,
@@ -104,8 +106,9 @@ def _job(
         compress=arguments.compress,
         area=arguments.area,
         masks=tuple((identity, mask.values) for identity, mask in zip(identities[1], masks, strict=True)),
-        test_time_augmentation=arguments.test_time_augmentation,
-        merge_policy=arguments.merge_policy if arguments.test_time_augmentation else "mean",
+        mask_bits=tuple(mask.bits for mask in masks) if any(mask.bits for mask in masks) else (),
+        test_time_augmentation=is_augmented,
+        merge_policy=arguments.merge_policy if is_augmented else "mean",
         predict_background=arguments.predict_background,
         probabilities=arguments.probabilities,
         precision=arguments.precision,

@@ -85,6 +85,8 @@ class CellStore:
             self._ahead.clear()
             self._early.clear()
             self._pins.clear()
+            for key in [key for key in self._held if key not in self._uses]:
+                self._drop(key)
             self._look_ahead()
 
     def take(self, window: Hashable) -> list[tuple[CellKey, Cell]]:

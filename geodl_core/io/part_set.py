@@ -1,5 +1,6 @@
 """The parts of a scene together: every block of every raster, shared ones put together and encoded."""
 
+import re
 import tempfile
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from geodl_core.io.store import storage_errors
 MOST_OPEN = 64
 """Files held open at a time."""
 BLOCK, HALF, RAW = ".block", ".half", ".raw.npy"
+MEMBER = re.compile(r"(\w+)/(\d+)_(\d+)(\.block|\.half|\.raw\.npy)")
 
 
 @dataclass(slots=True)
@@ -75,8 +77,12 @@ class PartSet:
             self._spool: BinaryIO = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # closed with the set
         self.counts: dict[int, int] = {}
         """Pixels of each class id."""
-        for number in range(len(parts)):
-            self._index(number)
+        try:
+            for number in range(len(parts)):
+                self._index(number)
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -84,6 +90,10 @@ class PartSet:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all files."""
         for reader in self._readers.values():
             reader.close()
         self._spool.close()
@@ -138,15 +148,16 @@ class PartSet:
         for value, count in reader.counts().items():
             self.counts[value] = self.counts.get(value, 0) + count
         for member in reader.names():
-            raster, _, rest = member.partition("/")
-            position, dot, ending = rest.partition(".")
-            blocks = self._rasters.setdefault(raster, Blocks(self, raster))
-            row, col = map(int, position.split("_"))
-            if dot + ending == BLOCK:
+            found = MEMBER.fullmatch(member)
+            if found is None:
+                raise DataError(f"{self._parts[number][0]}: expected blocks of rasters, found {member!r}")
+            blocks = self._rasters.setdefault(found[1], Blocks(self, found[1]))
+            row, col = int(found[2]), int(found[3])
+            if found[4] == BLOCK:
                 if (row, col) in blocks.final:
                     raise DataError(f"{self._parts[number][0]}: block {row}, {col} is in another part too")
                 blocks.final[row, col] = number
-            elif dot + ending == RAW:
+            elif found[4] == RAW:
                 blocks.shared.setdefault((row, col), []).append(number)
 
     def _joined(self, blocks: Blocks, at: tuple[int, int], numbers: Sequence[int]) -> npt.NDArray[Any]:
@@ -156,6 +167,9 @@ class PartSet:
         joined: npt.NDArray[Any] | None = None
         for number in numbers:
             values = self.reader(number).read_array(f"{blocks.name}/{row}_{col}{RAW}")
+            if values.shape != block.shape or values.dtype != block.dtype:
+                found = f"{values.shape} {values.dtype}"
+                raise DataError(f"{self._parts[number][0]}: block {row}, {col}: expected {block.shape}, found {found}")
             if joined is None:
                 joined = values.copy()
                 continue

@@ -100,7 +100,11 @@ def is_part_whole(path: Path, header: PartHeader) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             found = json.loads(archive.read(HEADER))
-            return found == asdict(header) and COUNTS in archive.namelist() and archive.testzip() is None
+            is_sized = all(
+                entry.compress_type != zipfile.ZIP_STORED or entry.file_size == entry.compress_size
+                for entry in archive.infolist()
+            )
+            return found == asdict(header) and COUNTS in archive.namelist() and is_sized and archive.testzip() is None
     except DAMAGE:
         return False
 

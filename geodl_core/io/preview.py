@@ -4,6 +4,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import rasterio
 from rasterio._err import CPLE_BaseError  # what GDAL raises where rasterio gives it no class of its own
 from rasterio.enums import Resampling
@@ -16,6 +17,7 @@ from geodl_core.io.raster import OPTIONS
 from geodl_core.io.store import write_bytes
 
 PREVIEW_PX = 1024
+PALETTE_COLOURS = 256
 
 
 def write_preview(target: Path, raster: Path, classes: tuple[ClassEntry, ...]) -> None:
@@ -37,13 +39,25 @@ def _picture(raster: Path, classes: tuple[ClassEntry, ...]) -> bytes:
         share = min(1.0, PREVIEW_PX / max(dataset.shape))
         shape = tuple(max(1, round(side * share)) for side in dataset.shape)
         values = dataset.read(1, out_shape=shape, resampling=Resampling.nearest)
-    rgba = np.zeros((4, *values.shape), np.uint8)
-    for entry in classes:
-        rgba[:, values == entry.value] = np.array((*entry.color, 255), np.uint8)[:, None]
-    profile = {"driver": "PNG", "count": 4, "height": shape[0], "width": shape[1], "dtype": "uint8"}
+    colours = {number: (*entry.color, 255) for number, entry in enumerate(classes)}
+    positions = np.full(shape, len(classes), np.uint16)
+    for number, entry in enumerate(classes):
+        positions[values == entry.value] = number
+    if len(classes) < PALETTE_COLOURS:
+        # A byte a pixel instead of four: smaller, and four times as fast.
+        return _png(positions[None].astype(np.uint8), {**colours, len(classes): (0, 0, 0, 0)})
+    table = np.array([*colours.values(), (0, 0, 0, 0)], np.uint8)
+    return _png(np.moveaxis(table[positions], -1, 0), None)
+
+
+def _png(pixels: npt.NDArray[np.uint8], palette: dict[int, tuple[int, int, int, int]] | None) -> bytes:
+    count, height, width = pixels.shape
+    profile = {"driver": "PNG", "count": count, "height": height, "width": width, "dtype": "uint8", "ZLEVEL": 3}
     with MemoryFile() as memory, warnings.catch_warnings():
         # Pictures have no place on Earth.
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with memory.open(**profile) as picture:
-            picture.write(rgba)
+            if palette:
+                picture.write_colormap(1, palette)
+            picture.write(pixels)
         return bytes(memory.getbuffer())

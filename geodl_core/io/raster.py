@@ -19,6 +19,7 @@ from rasterio.windows import Window as RasterioWindow
 from geodl_core.domain.chip import Mask
 from geodl_core.domain.grid import Grid
 from geodl_core.domain.href import hide_secrets
+from geodl_core.domain.masks import is_masked
 from geodl_core.domain.plan import BandSource, MaskSource
 from geodl_core.domain.window import Window
 from geodl_core.errors import DataError, ItemError, StoreError
@@ -83,15 +84,17 @@ def prescan_validity(source: BandSource) -> Mask | None:
 
 def prescan_mask(mask: MaskSource) -> Mask | None:
     """Return which decimated (h, w) pixels a mask leaves in, from its overviews, or None where that would be dear."""
-    return _prescan(mask.source, lambda _dataset, values, _place: np.isin(values, mask.values, invert=True))
+    return _prescan(mask.source, lambda _dataset, values, _place: ~is_masked(values, mask.values, mask.bits))
 
 
 def _prescan(source: BandSource, judge: Callable[[Any, npt.NDArray[Any], dict[str, Any]], Mask]) -> Mask | None:
     """Return (h, w): whether any of the overview's pixels that stand for it is judged true."""
     with opened(source.href, source.asset) as dataset:
         factors = [factor for factor in dataset.overviews(source.index + 1) if factor <= COARSEST_FACTOR]
-        factor = max(factors, default=1)
-        height, width = (-(-side // factor) for side in dataset.shape)
+    # The overview itself is opened: its rows are read as they are, however its size was rounded.
+    level = {"overview_level": len(factors) - 1} if factors else {}
+    with opened(source.href, source.asset, **level) as dataset:
+        height, width = dataset.shape
         if height * width > PRESCAN_PIXELS:
             return None
         joint = 1
@@ -100,13 +103,9 @@ def _prescan(source: BandSource, judge: Callable[[Any, npt.NDArray[Any], dict[st
         strips = []
         rows = max(STRIP_PIXELS // width // joint, 1) * joint
         for top in range(0, height, rows):
-            window = Window(top * factor, 0, min((top + rows) * factor, dataset.height), dataset.width)
-            shape = (min(rows, height - top), width)
-            place = {
-                "window": RasterioWindow(0, window.top, window.width, window.height),
-                "out_shape": shape,
-            }
-            with decoding(source.asset, window):
+            strip = Window(top, 0, min(top + rows, height), width)
+            place = {"window": RasterioWindow(0, strip.top, strip.width, strip.height)}
+            with decoding(source.asset, strip):
                 values = dataset.read(source.index + 1, **place)
                 strips.append(_any_of(judge(dataset, values, place), joint))
         return np.concatenate(strips)
@@ -160,15 +159,15 @@ def gdal_options(href: str) -> dict[str, Any]:
 
 
 @contextmanager
-def opened(href: str, asset: str) -> Iterator[Any]:
+def opened(href: str, asset: str, **options: Any) -> Iterator[Any]:
     """Open a raster for a while; errors as `open_raster`."""
     with rasterio.Env(**gdal_options(href)):
-        dataset = open_raster(href, asset)
+        dataset = open_raster(href, asset, **options)
         with dataset:
             yield dataset
 
 
-def open_raster(href: str, asset: str) -> Any:
+def open_raster(href: str, asset: str, **options: Any) -> Any:
     """Open a raster; the caller closes it.
 
     Raises:
@@ -179,7 +178,7 @@ def open_raster(href: str, asset: str) -> Any:
         with rasterio.Env(**gdal_options(href)), warnings.catch_warnings():
             # A raster without georeference gets an error of its own, where it matters.
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            return rasterio.open(href)
+            return rasterio.open(href, **options)
     except (RasterioIOError, CPLE_BaseError) as error:
         shown = hide_secrets(href)
         if is_remote(href):

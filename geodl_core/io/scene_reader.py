@@ -16,6 +16,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from geodl_core.domain.cells import CELL_PX, Cells, cell_window, cells_touching, cut_cells
 from geodl_core.domain.chip import Chip, Index, Mask, padded_indices, upsample_bilinear
+from geodl_core.domain.masks import LeftOut, is_masked
 from geodl_core.domain.plan import BandSource, Plan
 from geodl_core.domain.window import Window, clip, grow
 from geodl_core.errors import DataError, StoreError
@@ -41,7 +42,7 @@ class SceneFile:
     """Bands that are read together."""
     channels: tuple[int, ...]
     """Of the chip, one a band; none for a mask."""
-    masked_values: tuple[int, ...] | None
+    masked_values: LeftOut | None
     """Of a mask: the values whose pixels are left out."""
     cells: Cells
 
@@ -177,7 +178,10 @@ def _files(plan: Plan) -> list[SceneFile]:
     for channels in groups.values():
         sources = tuple(plan.sources[channel] for channel in channels)
         files.append(SceneFile(sources, tuple(channels), None, _cells(sources[0], plan)))
-    return [*files, *(SceneFile((mask.source,), (), mask.values, _cells(mask.source, plan)) for mask in plan.masks)]
+    for mask in plan.masks:
+        left_out = LeftOut(mask.values, mask.bits)
+        files.append(SceneFile((mask.source,), (), left_out, _cells(mask.source, plan)))
+    return files
 
 
 def _cells(source: BandSource, plan: Plan) -> Cells:
@@ -204,7 +208,7 @@ def _read_cell(dataset: Any, file: SceneFile, window: Window) -> Cell:
     with rasterio.Env(**gdal_options(source.href)), decoding(source.asset, window):
         values = dataset.read([source.index + 1 for source in file.sources], window=place)
         if file.masked_values is not None:
-            kept = np.isin(values[0], file.masked_values, invert=True)
+            kept = ~is_masked(values[0], file.masked_values.values, file.masked_values.bits)
             return Cell(values[:0], None if kept.all() else kept)
         valid = np.ones(window.shape, np.bool_)
         for position, source in enumerate(file.sources):

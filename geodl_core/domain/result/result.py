@@ -109,7 +109,7 @@ def source_key(source: Mapping[str, Any]) -> str:
     return f"{source['collection']}/{source['id']}" if source.get("collection") else str(source["id"])
 
 
-def mask_text(asset: str, values: Iterable[int]) -> str:
+def mask_text(asset: str, values: Iterable[int | str]) -> str:
     """Return a mask as the command line takes it."""
     return f"{asset}={','.join(map(str, values))}"
 

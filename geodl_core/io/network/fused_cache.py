@@ -6,6 +6,7 @@ What onnxruntime makes of a graph is never kept: it fits the CPU that it was mad
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -61,9 +62,10 @@ def _read_whole(path: Path) -> bytes | None:
     """Return a kept graph whose hash is right, and note that it was used."""
     try:
         kept = path.read_bytes()
-        path.touch()
     except OSError:
         return None
+    with suppress(OSError):
+        path.touch()
     content = kept[32:]
     return content if hashlib.sha256(content).digest() == kept[:32] else None
 

@@ -460,7 +460,8 @@ def test_help_of_a_model(emd: Path) -> None:
     output = run("run", "--help-model", emd)
     assert output.startswith("Arguments of the model net")
     names = [line.split()[0] for line in output.splitlines()[1:]]
-    assert names == ["padding", "tile_size", "batch_size"]
+    scores = ["test_time_augmentation", "merge_policy", "return_probability_raster"]
+    assert names == ["padding", "tile_size", "batch_size", *scores]
     assert "from 0 to 16384, default 8" in output
 
 

@@ -141,9 +141,7 @@ def test_a_mask_gets_a_band_for_its_other_class() -> None:
 def test_too_few_scores() -> None:
     """Fewer scores than classes are a ModelError with both numbers."""
     with pytest.raises(ModelError, match="gives 2 scores a pixel, expected 3"):
-        to_stored_scores(
-            scores_of(0, 2), np.ones((5, 6), np.bool_), decoding_of(), score_product(CLASSES, "uint8")
-        )
+        to_stored_scores(scores_of(0, 2), np.ones((5, 6), np.bool_), decoding_of(), score_product(CLASSES, "uint8"))
 
 
 def test_nothing_valid() -> None:

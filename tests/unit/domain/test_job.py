@@ -140,3 +140,8 @@ def test_arguments_of_scores_as_json() -> None:
         "precision": "fp16",
     }
     assert "merge_policy" not in arguments_json(Arguments(merge_policy="max"))
+
+
+def test_a_tile_memory_is_shown() -> None:
+    """The memory of a tile chooses its size, which is part of the job: whoever repeats the run must know it."""
+    assert arguments_json(Arguments(tile_memory_bytes=64 << 20)) != arguments_json(Arguments())

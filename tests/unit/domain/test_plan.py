@@ -203,9 +203,7 @@ def test_bitmaps_of_another_length(live: bytes) -> None:
 
 
 @given(sides, sides, cores, st.integers(1, 12), st.integers(1, 20), st.integers(0, 1 << 30))
-def test_panels_order_the_tiles(
-    height: int, width: int, core: tuple[int, int], panel: int, of: int, seed: int
-) -> None:
+def test_panels_order_the_tiles(height: int, width: int, core: tuple[int, int], panel: int, of: int, seed: int) -> None:
     """Panels take the same tiles in another order, panel by panel, row by row; shards partition them still."""
     grid = grid_of(height, width)
     live = np.random.default_rng(seed).random(tile_shape(grid, core)) < 0.7

@@ -12,6 +12,7 @@ import pytest
 from geodl_core.domain.classes import ClassEntry, Storage
 from geodl_core.domain.emd.definition import parse_emd
 from geodl_core.domain.grid import Grid
+from geodl_core.domain.job import Arguments, arguments_json
 from geodl_core.domain.model.model import make_model
 from geodl_core.domain.network.graph import Graph, Tensor
 from geodl_core.domain.product import class_product
@@ -91,6 +92,13 @@ def test_rerun_command_survives_a_shell() -> None:
     assert ("--band", "0=my band") in pairwise(words)
     assert ("--arg", "tile_size=256") in pairwise(words)
     assert ("--source-range", "0,10") in pairwise(words)
+
+
+def test_rerun_command_without_the_models_augmentation() -> None:
+    """What the model wishes and the user declined is declined again, else another job would run."""
+    scene = scene_of(arguments=arguments_json(Arguments(test_time_augmentation=False)))
+    words = shlex.split(rerun_command(replace(scene, model=replace(scene.model, is_augmented=True))).lower())
+    assert ("--arg", "test_time_augmentation=false") in pairwise(words)
 
 
 def test_item() -> None:

@@ -411,3 +411,152 @@ def test_weights_elsewhere(tmp_path: Path) -> None:
     (inner / "w.bin").symlink_to(tmp_path / "w.bin")
     with pytest.raises(ModelError, match=r"x\.onnx"):
         load_graph(linked, "x.onnx", inner)
+
+
+CROPS = [(0, 0, 12, 16), (3, 5, 9, 14), (0, 0, 1, 1), (11, 15, 12, 16), (4, 0, 8, 16)]
+
+
+def run_cropped(content: bytes, pixels: np.ndarray, crop: tuple[int, ...]) -> np.ndarray:
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    answer: np.ndarray = session.run([ANSWER], {PIXELS: pixels, CORE: np.array(crop, np.int64)})[0]
+    return answer
+
+
+def cut(answer: np.ndarray, crop: tuple[int, ...]) -> np.ndarray:
+    top, left, bottom, right = crop
+    return answer[..., top:bottom, left:right]
+
+
+@pytest.mark.parametrize(
+    ("output", "scores"),
+    [("scores", False), ("scores", True), ("mask", False), ("mask", True), ("class map", False)],
+)
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("opset", [10, 12, 13, 17])
+def test_a_crop_equals_cutting_afterwards(output: str, layout: str, opset: int, scores: bool) -> None:
+    """What is asked for of the answer is, to the last bit, what cutting it out of the whole answer gives."""
+    file = load_graph(build(output, layout, opset), "x.onnx")
+    content = fuse(file, model_of(file, output), Feed(RADIOMETRY, "uint8"), Yield(scores=scores))
+    pixels = pixels_of("uint8")
+    whole = run_cropped(content, pixels, (0, 0, 12, 16))
+    channels = KINDS[output] if scores else 1
+    assert whole.size == 2 * channels * 12 * 16
+    for crop in CROPS:
+        np.testing.assert_array_equal(run_cropped(content, pixels, crop), cut(whole, crop))
+
+
+@pytest.mark.parametrize(("output", "scores"), [("scores", False), ("scores", True), ("mask", False), ("mask", True)])
+@pytest.mark.parametrize("factor", [2, 4])
+def test_a_crop_of_coarse_results(output: str, scores: bool, factor: int) -> None:
+    """A coarse result is brought to the input's pixels before it is cut, so that neighbours beyond the cut count."""
+    file, model = coarse(output, factor)
+    content = fuse(file, model, Feed(PLAIN, "uint8"), Yield(scores=scores))
+    pixels = pixels_of("uint8", 16)
+    whole = run_cropped(content, pixels, (0, 0, 16, 16))
+    for crop in ((3, 5, 9, 14), (1, 1, 2, 2), (0, 7, 16, 9)):
+        np.testing.assert_array_equal(run_cropped(content, pixels, crop), cut(whole, crop))
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+def test_a_crop_of_coarse_class_maps(factor: int) -> None:
+    """So is a coarse class map, by the nearest."""
+    file, model = coarse("class map", factor)
+    content = fuse(file, model, Feed(PLAIN, "uint8"))
+    pixels = pixels_of("uint8", 16)
+    whole = run_cropped(content, pixels, (0, 0, 16, 16))
+    for crop in ((3, 5, 9, 14), (1, 1, 2, 2), (0, 7, 16, 9)):
+        np.testing.assert_array_equal(run_cropped(content, pixels, crop), cut(whole, crop))
+
+
+@pytest.mark.parametrize("opset", [7, 9, 10, 17])
+def test_early_opsets_take_no_crop(opset: int) -> None:
+    """Before opset 10 what a Slice keeps is fixed: such a graph has no crop as input, and answers everything."""
+    file = load_graph(build("scores", opset=opset), "x.onnx")
+    content = fuse(file, model_of(file, "scores"), Feed(RADIOMETRY, "uint8"))
+    inputs = [entry.name for entry in onnx.load_model_from_string(content).graph.input]
+    assert inputs == ([PIXELS] if opset < 10 else [PIXELS, CORE])
+    assert run(content, pixels_of("uint8")).shape == (2, 12, 16)
+
+
+@pytest.mark.parametrize("left_out", [0, 1, 2])
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("opset", [9, 17])
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT, TensorProto.FLOAT16])
+def test_a_class_that_is_left_out(left_out: int, layout: str, opset: int, kind: int) -> None:
+    """It is never chosen, though its score be the best; all else is as it would be."""
+    file = load_graph(build("scores", layout, opset, kind=kind), "x.onnx")
+    content = fuse(file, model_of(file, "scores"), Feed(PLAIN, "uint8"), Yield(left_out=left_out))
+    pixels = pixels_of("uint8") // 8 * 8
+    scores = np.einsum("kc,nchw->nkhw", WEIGHTS, pixels.astype(np.float32))
+    if kind == TensorProto.FLOAT16:
+        weights = WEIGHTS.astype(np.float16).astype(np.float32)
+        scores = np.einsum("kc,nchw->nkhw", weights, pixels.astype(np.float32)).astype(np.float16).astype(np.float32)
+    assert (scores.argmax(1) == left_out).any()
+    scores[:, left_out] = -np.inf
+    expected = scores.argmax(1)
+    classes = run(content, pixels)
+    assert not (classes == left_out).any()
+    others = np.sort(scores, axis=1)
+    is_clear = others[:, 2] - others[:, 1] > (1e-4 if kind == TensorProto.FLOAT else 0.5)
+    assert is_clear.mean() > 0.9
+    np.testing.assert_array_equal(classes[is_clear], expected[is_clear])
+
+
+def decoder(opset: int) -> bytes:
+    """A small U-Net: one step down, enlarged again, concatenated with what it came from, and convolved."""
+    rng = np.random.default_rng(2)
+    sizes = {"a": (8, 2), "b": (16, 8), "c": (8, 24), "d": (3, 8)}
+    weights = {name: rng.standard_normal((*shape, 3, 3)).astype("float32") / 9 for name, shape in sizes.items()}
+    pads = [1] * 4
+    nodes = [
+        helper.make_node("Conv", ["x", "a"], ["f"], pads=pads),
+        helper.make_node("Relu", ["f"], ["g"]),
+        helper.make_node("MaxPool", ["g"], ["h"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Conv", ["h", "b"], ["i"], pads=pads),
+        helper.make_node("Relu", ["i"], ["j"]),
+        helper.make_node(
+            "Resize",
+            ["j", "", "twice"],
+            ["k"],
+            mode="nearest",
+            coordinate_transformation_mode="asymmetric",
+            nearest_mode="floor",
+        ),
+        helper.make_node("Concat", ["k", "g"], ["l"], axis=1),
+        helper.make_node("Conv", ["l", "c"], ["m"], pads=pads),
+        helper.make_node("Relu", ["m"], ["n"]),
+        helper.make_node("Conv", ["n", "d"], ["y"], pads=pads),
+    ]
+    tensors = [numpy_helper.from_array(array, name) for name, array in weights.items()]
+    tensors.append(numpy_helper.from_array(np.float32([1, 1, 2, 2]), "twice"))
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 2, None, None])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 3, None, None])],
+        tensors,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    content: bytes = model.SerializeToString()
+    return content
+
+
+@pytest.mark.parametrize("opset", [13, 17])
+def test_a_graph_for_the_cpu_answers_the_same(opset: int) -> None:
+    """In forms that a CPU computes faster the operators are others, and the scores equal up to rounding."""
+    file = load_graph(decoder(opset), "x.onnx")
+    model = model_of(file, "scores")
+    feed = Feed(RADIOMETRY, "uint8")
+    pixels = pixels_of("uint8", 32)
+    plain = fuse(file, model, feed, Yield(scores=True))
+    for_cpu = fuse(file, model, feed, Yield(scores=True, is_for_cpu=True))
+    operators = [[node.op_type for node in onnx.load_model_from_string(c).graph.node] for c in (plain, for_cpu)]
+    assert "Concat" in operators[0]
+    assert operators[0] != operators[1]
+    for crop in ((0, 0, 32, 32), (5, 8, 30, 31)):
+        found, expected = run_cropped(for_cpu, pixels, crop), run_cropped(plain, pixels, crop)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+    classes = [run(fuse(file, model, feed, Yield(is_for_cpu=is_for_cpu)), pixels) for is_for_cpu in (True, False)]
+    best = np.sort(run(plain, pixels), axis=1)
+    is_clear = best[:, 2] - best[:, 1] > 1e-4
+    np.testing.assert_array_equal(classes[0][is_clear], classes[1][is_clear])

@@ -69,7 +69,8 @@ def check(parts: Parts, blocks: dict[str, list[np.ndarray]], folder: Path) -> No
             for col, values in enumerate(blocks[name]):
                 payload = source.payload(0, col)
                 assert payload == encode_block(block, values)
-                assert source.size(0, col) == len(payload)
+                if source.size(0, col) != len(payload):
+                    raise DataError("the sizes differ")  # as the writer of COGs does
                 np.testing.assert_array_equal(decode_block(block, payload), values)
                 half = source.half(0, col)
                 assert half.dtype == np.dtype(block.dtype)
@@ -159,7 +160,8 @@ def test_any_flipped_byte(tmp_path: Path) -> None:
     path = parts[0][0]
     content = path.read_bytes()
     odd: list[str] = []
-    for position in range(len(content)):
+    # Members have checksums; the directory at the end has none.
+    for position in (*range(0, len(content) - 1500, 7), *range(len(content) - 1500, len(content))):
         damaged = bytearray(content)
         damaged[position] ^= 0x01
         path.write_bytes(damaged)

@@ -24,11 +24,16 @@ def class_map(path: Path, array: np.ndarray) -> Path:
 
 
 def picture_of(path: Path) -> np.ndarray:
+    """Return (4, h, w): red, green, blue and opacity of each pixel, be it stored or in a palette."""
     with warnings.catch_warnings(), rasterio.Env(GDAL_PAM_ENABLED="NO"):
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with rasterio.open(path) as picture:
             pixels: np.ndarray = picture.read()
-            return pixels
+            if len(pixels) == 4:
+                return pixels
+            colours = picture.colormap(1)
+            palette = np.array([colours[index] for index in range(len(colours))], np.uint8)
+            return np.moveaxis(palette[pixels[0]], 2, 0)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (300, 200), (1500, 700), (3, 5000), (5000, 3)])
@@ -66,3 +71,13 @@ def test_rasters_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(StoreError):
         write_preview(tmp_path / "file" / "p.png", raster, CLASSES)
     assert not (tmp_path / "p.png").exists()
+
+
+@pytest.mark.parametrize("count", [1, 255, 256, 300])
+def test_many_classes(tmp_path: Path, count: int) -> None:
+    """However many classes there are, each has its colour, and nodata none."""
+    classes = tuple(ClassEntry(value * 7, str(value), (value % 256, value // 2, 9)) for value in range(count))
+    array = np.array([[*(entry.value for entry in classes), 65535]], np.uint16)
+    write_preview(tmp_path / "p.png", class_map(tmp_path / "a.tif", array), classes)
+    expected = [*((*entry.color, 255) for entry in classes), (0, 0, 0, 0)]
+    assert picture_of(tmp_path / "p.png")[:, 0].T.tolist() == [list(colour) for colour in expected]

@@ -410,7 +410,7 @@ def test_a_damaged_file_among_several(tmp_path: Path) -> None:
                 reader.announce(windows)
             assert reader.read(windows[0]).valid.all()
             for _ in range(2):
-                with pytest.raises(DataError, match="asset red: .* rows 1024–1200, columns 512–600"):
+                with pytest.raises(DataError, match=r"asset red: .* rows 1024–1200, columns 512–600"):
                     reader.read(windows[1])
             assert reader.read(windows[2]).valid.all()
 
@@ -418,7 +418,10 @@ def test_a_damaged_file_among_several(tmp_path: Path) -> None:
 def reduced(found: np.ndarray, joint: int) -> np.ndarray:
     """Brute force: whether any of each `joint` × `joint` is true."""
     rows, cols = (-(-side // joint) for side in found.shape)
-    every = [[found[r * joint : (r + 1) * joint, c * joint : (c + 1) * joint].any() for c in range(cols)] for r in range(rows)]
+    every = [
+        [found[r * joint : (r + 1) * joint, c * joint : (c + 1) * joint].any() for c in range(cols)]
+        for r in range(rows)
+    ]
     return np.array(every)
 
 

@@ -249,8 +249,6 @@ def test_cutting(height: int, width: int, rows: int, cols: int, data: st.DataObj
     wide = np.full((2, 60, 60), -1)
     for (top, left), values in cells:
         wide[:, 20 + top : 20 + top + height, 20 + left : 20 + left + width] = values
-    inside = [
-        cell for cell in cells if -height < cell[0][0] < rows and -width < cell[0][1] < cols
-    ]
+    inside = [cell for cell in cells if -height < cell[0][0] < rows and -width < cell[0][1] < cols]
     cut(inside, target)
     np.testing.assert_array_equal(target, wide[:, 20 : 20 + rows, 20 : 20 + cols])
