@@ -2,8 +2,12 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
+
+from geodl_core.domain.access import Access
+from geodl_core.domain.address import read_allowed
 
 DEFAULT_OUT = "geodl-out"
 CATALOG_NAME = "catalog.db"
@@ -21,6 +25,9 @@ class Settings:
     """`GEODL_CACHE`: folder of what may be made anew at any time; by default `geodl` where the system keeps caches."""
     is_debugging: bool
     """`GEODL_DEBUG`: show where an unexpected error came from."""
+    access: Access = field(default_factory=Access)
+    """`GEODL_SERVICE`, `GEODL_ALLOW_HOSTS`, `GEODL_REQUESTER_PAYS`, `GEODL_ANONYMOUS`, `GEODL_ASSET_SCHEMES`,
+    `GEODL_PC_URL`, `GEODL_PC_KEY`: how assets are reached."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
@@ -30,8 +37,55 @@ class Settings:
             out=out,
             catalog=env.get("GEODL_CATALOG") or str(out / CATALOG_NAME),
             cache=Path(env.get("GEODL_CACHE") or _user_cache(env) / "geodl"),
-            is_debugging=env.get("GEODL_DEBUG", "") not in ("", "0"),
+            is_debugging=_is_on(env, "GEODL_DEBUG"),
+            access=_access(env),
         )
+
+
+def forget_ways_past_proxies() -> None:
+    """Take NO_PROXY out of this process's environment, where libcurl looks for it whatever it was told."""
+    for name in ("NO_PROXY", "no_proxy"):
+        os.environ.pop(name, None)
+
+
+def put_in_environment(values: Mapping[str, str]) -> None:
+    """Set variables of this process, for libraries that look there."""
+    os.environ.update(values)
+
+
+def _is_on(env: Mapping[str, str], name: str) -> bool:
+    return env.get(name, "").lower() not in ("", "0", "false", "no")
+
+
+def _access(env: Mapping[str, str]) -> Access:
+    usual = Access()
+    return Access(
+        is_service=_is_on(env, "GEODL_SERVICE"),
+        allowed_hosts=read_allowed(env.get("GEODL_ALLOW_HOSTS", "")),
+        pays=_is_on(env, "GEODL_REQUESTER_PAYS"),
+        is_anonymous=_is_on(env, "GEODL_ANONYMOUS"),
+        schemes=tuple(part.strip().lower() for part in env.get("GEODL_ASSET_SCHEMES", "").split(",") if part.strip()),
+        signing_url=env.get("GEODL_PC_URL") or usual.signing_url,
+        signing_key=env.get("GEODL_PC_KEY") or None,
+        gdal=tuple(_gdal_names(env).items()),
+    )
+
+
+def _gdal_names(env: Mapping[str, str]) -> dict[str, str]:
+    """Return for GDAL what obstore, which takes plans and results, reads under other names."""
+    names = {
+        "AZURE_STORAGE_ACCOUNT_NAME": "AZURE_STORAGE_ACCOUNT",
+        "AZURE_STORAGE_ACCOUNT_KEY": "AZURE_STORAGE_ACCESS_KEY",
+    }
+    # What a user says to GDAL itself stands above geodl's own settings for remote files.
+    options = {name: value for name, value in env.items() if name.startswith(("GDAL_HTTP_", "CPL_VSIL_"))}
+    options |= {gdal: env[other] for other, gdal in names.items() if env.get(other) and not env.get(gdal)}
+    endpoint = env.get("AWS_ENDPOINT_URL_S3") or env.get("AWS_ENDPOINT_URL")
+    if endpoint and not env.get("AWS_S3_ENDPOINT"):
+        url = urlsplit(endpoint)
+        options |= {"AWS_S3_ENDPOINT": url.netloc + url.path.rstrip("/"), "AWS_VIRTUAL_HOSTING": "FALSE"}
+        options["AWS_HTTPS"] = "NO" if url.scheme == "http" else "YES"
+    return options
 
 
 def _user_cache(env: Mapping[str, str]) -> Path:

@@ -1,8 +1,8 @@
 """Options of the commands that lay out a job, and what they mean."""
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ class AskedJob:
     """What a command line asks for."""
 
     item: dict[str, Any]
-    """Source Item with absolute hrefs."""
+    """Source Item with absolute hrefs; of a mosaic the first."""
     package: "ModelPackage"
     model: "Model"
     arguments: "Arguments"
@@ -34,6 +34,8 @@ class AskedJob:
     out: Path
     catalog: str
     """Path or URL."""
+    others: tuple[dict[str, Any], ...] = ()
+    """Further Items of a mosaic, in order."""
 
 
 def _help_model(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
@@ -65,6 +67,8 @@ def read_bytes(context: click.Context, parameter: click.Parameter, value: str | 
 
 
 PAD_HELP = "What the network sees beyond the scene.  [default: its own padding if it takes any size, else reflect]"
+RADIOMETRY_HELP = "Values as stored, Sentinel-2's without the offset of 1000, or unscaled.  [default: by the model]"
+RESAMPLING_HELP = "Between pixels; finer ones are averaged.  [default: bilinear]"
 JOB_OPTIONS = (
     click.option(
         "-m", "--model", required=True, metavar="MODEL", help="A .emd, a .dlpk, an EMD's JSON text, or NAME[@VERSION]."
@@ -80,9 +84,14 @@ JOB_OPTIONS = (
     click.option(
         "--mask", "masks", multiple=True, metavar="ASSET=CLASSES", help="Nodata there: scl=3,8 or qa_pixel:cloud."
     ),
+    click.option("--mosaic", type=click.Choice(["first", "cloud"]), help="Several Items as one, in this order."),
     click.option("--pad", type=click.Choice(["network", "reflect", "edge", "constant"]), help=PAD_HELP),
-    click.option("--radiometry", type=click.Choice(["raw", "reflectance"]), help="Values as stored, or unscaled."),
+    click.option("--radiometry", type=click.Choice(["raw", "dn_harmonised", "reflectance"]), help=RADIOMETRY_HELP),
     click.option("--source-range", metavar="MIN,MAX", help="Pixel values that the model's DataRange is mapped from."),
+    click.option("--cell-size", metavar="SIZE", help="Of the result: 20 in units of its CRS, or 20m."),
+    click.option("--crs", metavar="CODE|WKT", help="Of the result, as EPSG:3857."),
+    click.option("--snap", metavar="RASTER", help="CRS, cells and pixel lines of the result are this raster's."),
+    click.option("--resampling", type=click.Choice(["nearest", "bilinear", "cubic"]), help=RESAMPLING_HELP),
     click.option("--compress", type=click.Choice(["deflate", "zstd", "lzw"]), help="Of the COG.  [default: deflate]"),
     click.option("--precision", type=click.Choice(["fp32", "fp16"]), help="fp16 is compared first.  [default: fp32]"),
     click.option(
@@ -97,7 +106,7 @@ JOB_OPTIONS = (
         callback=_help_model,
         help="Print the arguments that a model takes.",
     ),
-    click.option("--strict", is_flag=True, help="Refuse a model definition that needs repairs."),
+    click.option("--strict", is_flag=True, help="Refuse a definition to be repaired, a scene that does not fit."),
 )
 PROVIDERS = ["auto", "cpu", "cuda", "tensorrt", "openvino"]
 MEANS_OPTIONS = (
@@ -118,31 +127,84 @@ def with_options(*groups: tuple[Callable[[Any], Any], ...]) -> Callable[[Any], A
     return add
 
 
-def read_job(item: str, model: str, options: dict[str, Any]) -> AskedJob:
+def read_job(items: Sequence[str], model: str, options: dict[str, Any], is_typed: bool = True) -> AskedJob:
     """Return what a command line asks for.
 
     Args:
-        item: path or URL of an Item, or `catalog:COLLECTION/ID`.
+        items: path or URL of an Item or a raster, a service, or `catalog:COLLECTION/ID`; several for a mosaic.
         model: as `--model` takes it.
         options: those of `JOB_OPTIONS`, by name.
+        is_typed: whether a user wrote the items; what documents name may not be a service.
+
+    Raises:
+        InputError: as their parts; or several Items, and nothing says how to put them together.
     """
-    from geodl_core.catalog.open import open_catalog
+    if len(items) > 1 and not options["mosaic"]:
+        raise InputError(
+            f"expected one Item, found {len(items)}", hint="--mosaic first puts them together; geodl run runs each"
+        )
+    asked = read_itemless_job(model, options)
+    if len(items) == 1:
+        return with_item(asked, items[0], is_typed)
+    from geodl_core.domain.mosaic import order_items
+
+    sources = [source_of(item, asked.catalog, asked.arguments.area, is_typed) for item in items]
+    first, *others = map(dict, order_items(sources, options["mosaic"]))
+    return replace(asked, item=first, others=tuple(others))
+
+
+def read_itemless_job(model: str, options: dict[str, Any]) -> AskedJob:
+    """Return what a command line asks for, its Item apart; see `read_job`."""
     from geodl_core.cli.model_source import open_model
     from geodl_core.domain.model.arguments import read_arguments, split_arguments
-    from geodl_core.io.stac import read_item
 
-    settings = Settings.from_env()
-    out = options["out"] or settings.out
-    catalog = options["catalog"] or (str(out / CATALOG_NAME) if out != settings.out else settings.catalog)
+    out, catalog = places_of(options)
     package, loaded = open_model(model, catalog, is_strict=options["strict"])
     given = read_arguments(loaded, split_arguments(options["arguments"]))
+    arguments = _arguments(options, given, loaded)
+    return AskedJob({}, package, loaded, arguments, int(given.get("batch_size", 1)), out, catalog)
+
+
+def places_of(options: dict[str, Any]) -> tuple[Path, str]:
+    """Return the folder of results, and the catalog's path or URL."""
+    settings = Settings.from_env()
+    out = options["out"] or settings.out
+    return out, options["catalog"] or (str(out / CATALOG_NAME) if out != settings.out else settings.catalog)
+
+
+def with_item(asked: AskedJob, item: str, is_typed: bool = True) -> AskedJob:
+    """Return a job with its Item; see `read_job`."""
+    return replace(asked, item=source_of(item, asked.catalog, asked.arguments.area, is_typed))
+
+
+def source_of(item: str, catalog: str, area: str | None, is_typed: bool = True) -> dict[str, Any]:
+    """Return the Item that ITEM means; `area` is of interest, as GeoJSON."""
+    from geodl_core.catalog.open import open_catalog
+    from geodl_core.domain.area import Area
+    from geodl_core.io.services import is_service
+    from geodl_core.io.source import read_source
+
     if item.startswith(CATALOG_PREFIX):
         with open_catalog(catalog) as opened:
-            source = item_of(opened, item)
-    else:
-        source = read_item(item)
-    arguments = _arguments(options, given, loaded)
-    return AskedJob(source, package, loaded, arguments, int(given.get("batch_size", 1)), out, catalog)
+            return _reachable(item_of(opened, item), is_local="://" not in catalog)
+    found = read_source(item, None if area is None else Area(area), is_typed)
+    return _reachable(found, is_local="://" not in item or is_service(item))
+
+
+def _reachable(item: dict[str, Any], is_local: bool) -> dict[str, Any]:
+    """Return an Item by whose hrefs its assets are read under the access in force.
+
+    Args:
+        item: with absolute hrefs.
+        is_local: by the place that the user named; what the Item says of itself is not believed.
+
+    Raises:
+        ItemError: it comes from elsewhere, or service mode is on, and a raster's href is no public URL.
+    """
+    from geodl_core.domain.item_hrefs import reachable_item
+    from geodl_core.io.access import way
+
+    return reachable_item(item, way().access, is_local=is_local)
 
 
 def item_of(catalog: Any, item: str) -> dict[str, Any]:
@@ -167,7 +229,7 @@ def item_of(catalog: Any, item: str) -> dict[str, Any]:
 def _arguments(options: dict[str, Any], given: dict[str, Any], model: "Model") -> "Arguments":
     from geodl_core.domain.job import Arguments
 
-    names = ("pad", "radiometry", "compress", "precision")
+    names = ("pad", "radiometry", "compress", "precision", "cell_size", "crs", "resampling")
     chosen = {name: options[name] for name in names if options[name]}
     if options["tile_memory"] is not None:
         chosen["tile_memory_bytes"] = options["tile_memory"]
@@ -179,15 +241,23 @@ def _arguments(options: dict[str, Any], given: dict[str, Any], model: "Model") -
         padding_px=given.get("padding"),
         source_range=_range(options["source_range"]),
         bands=_pairs(options["bands"], "--band"),
-        area=_area(options["aoi"]),
+        snap=_snap(options["snap"]),
+        area=area_of(options["aoi"]),
         masks=_masks(options["masks"]),
         probabilities={"false": None, "true": "uint8"}.get(scores, scores),
         test_time_augmentation=given.get("test_time_augmentation"),
+        is_strict=options["strict"],
         **chosen,
     )
 
 
-def _area(text: str | None) -> str | None:
+def _snap(raster: str | None) -> str | None:
+    """Return a raster's path in full, so that the result's Item says it for every folder."""
+    return str(Path(raster).resolve()) if raster is not None and Path(raster).exists() else raster
+
+
+def area_of(text: str | None) -> str | None:
+    """Return what --aoi means, as GeoJSON."""
     from geodl_core.domain.area import read_area
 
     if text is None:

@@ -6,8 +6,9 @@ from collections.abc import Callable
 import click
 
 from geodl_core.cli.lazy import LazyGroup
-from geodl_core.errors import GeodlError
-from geodl_core.settings import Settings
+from geodl_core.domain.href import scrub
+from geodl_core.errors import GeodlError, InferenceError
+from geodl_core.settings import Settings, forget_ways_past_proxies, put_in_environment
 
 COMMANDS = {
     "run": "geodl_core.cli.run:run",
@@ -17,6 +18,7 @@ COMMANDS = {
     "register": "geodl_core.cli.stages:register",
     "rerun": "geodl_core.cli.rerun:rerun",
     "search": "geodl_core.cli.search:search",
+    "item": "geodl_core.cli.item:item",
     "model": "geodl_core.cli.model:model",
 }
 INTERRUPTED = 130
@@ -28,7 +30,8 @@ INTERRUPTED = 130
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(package_name="geodl", prog_name="geodl", message="%(prog)s %(version)s")
-def geodl() -> None:
+@click.pass_context
+def geodl(context: click.Context) -> None:
     """Run Esri model definitions (.emd, .dlpk) over STAC scenes; get results as STAC Items.
 
     \b
@@ -36,6 +39,14 @@ def geodl() -> None:
       geodl run item.json --model landcover.emd
       geodl search --bbox 12.9,47.7,13.3,48.0
     """
+    from geodl_core.io.access import access_in_force, proxy_options
+
+    access = Settings.from_env().access
+    if access.is_service:
+        forget_ways_past_proxies()
+    way = context.with_resource(access_in_force(access))
+    if way.proxy:
+        put_in_environment(proxy_options(way.proxy))
 
 
 def main() -> None:
@@ -60,20 +71,26 @@ def guarded(run: Callable[[], object]) -> int:
         return INTERRUPTED
     except click.exceptions.Exit as stop:
         return stop.exit_code
+    except MemoryError:
+        click.echo("error: out of memory", err=True)
+        click.echo(
+            "hint: --threads 1, a lower --max-memory or --tile-memory, or a smaller batch_size needs less", err=True
+        )
+        return InferenceError.exit_code
     except BrokenPipeError:
         return 0
     except Exception as error:  # the adapter: whatever else happens must not be a wall of text
         if Settings.from_env().is_debugging:
             raise
-        click.echo(f"error: unexpected: {type(error).__name__}: {str(error).splitlines()[:1]}", err=True)
+        click.echo(f"error: unexpected: {type(error).__name__}: {scrub(str(error)).splitlines()[:1]}", err=True)
         click.echo("hint: this is a fault in geodl; GEODL_DEBUG=1 shows where it came from", err=True)
         return 1
     return 0
 
 
 def printable(text: str) -> str:
-    """Return a text as one line: names from outside may hold line ends and what steers a terminal."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+    """Return a text as one line, without secrets: names from outside may hold line ends and what steers a terminal."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in scrub(text))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,8 @@ def plan_lines(planned: "ScenePlan", live: int) -> Iterator[str]:
     yield f"model    {name} ({model.digest[:8]}), {len(model.classes)} classes"
     yield f"bands    {chosen}"
     scale = "" if radiometry.source_range is None else f", {radiometry.source_range} → {model.scaling.data_range}"
-    yield f"values   {radiometry.kind}{scale}"
+    rule = f": {planned.rule}" if planned.rule else ""
+    yield f"values   {radiometry.kind}{scale}{rule}"
     yield f"grid     {width} × {height} pixels (width × height) of {x_size:g}, {plan.grid.crs[:40]}"
     yield (
         f"tiles    {live} of {tiles} live, {read[0]} × {read[1]} pixels read, "
@@ -38,6 +39,8 @@ def plan_lines(planned: "ScenePlan", live: int) -> Iterator[str]:
     )
     for note in planned.notes:
         yield f"note     {note}"
+    for warning in planned.warnings:
+        yield f"warning  {warning}"
 
 
 def print_result(result: "RunResult", catalog: str) -> None:

@@ -28,8 +28,9 @@ COMMAND = "geodl:rerun"
 def rerun(output_item: str, out: Path | None, is_json: bool, **options: Any) -> None:
     """Compute the result that an Item describes once more, and say for each asset whether the bytes are the same.
 
-    OUTPUT_ITEM is the path or URL of the Item of a result, or catalog:COLLECTION/ID. Nothing is registered. The exit
-    code is 0 where all assets are equal, else 3. Another processor or version of onnxruntime may round otherwise.
+    OUTPUT_ITEM is the path or URL of the Item of a result, or catalog:COLLECTION/ID. Nothing is registered in your
+    catalog. The exit code is 0 where all checksums in the Items are equal, else 3. Another processor or version of
+    onnxruntime may round otherwise.
 
     \b
     Examples:
@@ -50,7 +51,7 @@ def rerun(output_item: str, out: Path | None, is_json: bool, **options: Any) -> 
     )
     with scratch as place:
         folder = Path(place)
-        asked = read_job(params.pop("item"), params.pop("model"), params)
+        asked = read_job(params.pop("items"), params.pop("model"), params, is_typed=False)
         request = RunRequest(
             item=asked.item,
             package=asked.package,
@@ -59,7 +60,9 @@ def rerun(output_item: str, out: Path | None, is_json: bool, **options: Any) -> 
             out=folder,
             collection=params["collection"],
             means=read_means(options, asked.batch_size),
+            others=asked.others,
         )
+        _require_elsewhere(found, folder)
         with open_catalog(str(folder / CATALOG_NAME)) as opened, RunProgress(is_quiet=is_json) as progress:
             again = run_scene(request, opened, now, progress.listen).item
     _report(found, again, is_json)
@@ -84,16 +87,30 @@ def _command(item: Mapping[str, Any]) -> click.Context:
         words = []
     if words[:2] != ["geodl", "run"]:
         raise ItemError(f"Item {item['id']}: expected a result of geodl run ({COMMAND}), found none")
+    eager = {"-h", "--help", "--help-model"}
+    if any(word.split("=")[0] in eager for word in words):
+        raise ItemError(f"Item {item['id']}: expected a run ({COMMAND}), found a question for help")
     try:
         return run.make_context("geodl run", words[2:], resilient_parsing=False)
-    except click.ClickException as error:
-        raise ItemError(f"Item {item['id']}: {COMMAND} is not understood: {error.format_message()}") from error
+    except (click.ClickException, click.exceptions.Exit) as error:
+        reason = error.format_message() if isinstance(error, click.ClickException) else "it runs nothing"
+        raise ItemError(f"Item {item['id']}: {COMMAND} is not understood: {reason}") from error
+
+
+def _require_elsewhere(item: Mapping[str, Any], folder: Path) -> None:
+    """Make sure that a result is not compared with itself."""
+    from geodl_core.domain.result.result import safe_name
+    from geodl_core.errors import InputError
+
+    there = folder / safe_name(str(item.get("collection"))) / safe_name(str(item["id"]))
+    if there.exists():
+        raise InputError(f"--out {folder}: it holds the result {item['id']} already", hint="name another folder")
 
 
 def _report(found: Mapping[str, Any], again: Mapping[str, Any], is_json: bool) -> None:
     checksums = {
-        key: (asset.get("file:checksum"), again["assets"].get(key, {}).get("file:checksum"))
-        for key, asset in found["assets"].items()
+        key: tuple(item["assets"].get(key, {}).get("file:checksum") for item in (found, again))
+        for key in {**found["assets"], **again["assets"]}
     }
     jobs = [item["properties"].get("geodl:job_id") for item in (found, again)]
     different = [key for key, (before, after) in checksums.items() if before != after or before is None]

@@ -1,49 +1,85 @@
-"""`geodl run`: one Item, one model, one result."""
+"""`geodl run`: one Item, or several, and one model; one result for each, or for all together."""
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from geodl_core.cli.job_options import JOB_OPTIONS, MEANS_OPTIONS, read_job, with_options
+from geodl_core.cli.job_options import JOB_OPTIONS, MEANS_OPTIONS, AskedJob, read_job, with_options
 from geodl_core.settings import Settings
 
 if TYPE_CHECKING:
     from geodl_core.engine.open_worker import Means
-    from geodl_core.engine.run_scene import RunResult
+    from geodl_core.engine.run_scene import RunRequest, RunResult
 
 
 @click.command()
-@click.argument("item")
+@click.argument("items", nargs=-1, required=True, metavar="ITEM...")
 @with_options(JOB_OPTIONS, MEANS_OPTIONS)
 @click.option("--force", is_flag=True, help="Compute anew what exists.")
 @click.option("--keep-parts", is_flag=True, help="Keep the parts after registering.")
 @click.option("--json", "is_json", is_flag=True, help="Print one JSON object, for machines.")
-def run(item: str, model: str, is_json: bool, **options: Any) -> None:
+def run(items: tuple[str, ...], model: str, is_json: bool, **options: Any) -> None:
     """Classify the pixels of a STAC Item with a model, and register the result.
 
-    ITEM is the path or URL of a STAC Item, or catalog:COLLECTION/ID for one of the catalog. The result is a
-    cloud-optimised GeoTIFF and a STAC Item in --out, found by `geodl search`. A finished run repeated prints its
-    Item and does nothing; a stopped one goes on.
+    ITEM is the path or URL of a STAC Item, or catalog:COLLECTION/ID for one of the catalog; or of a raster that GDAL
+    reads, a folder of such rasters, which are run one after the other, an ArcGIS image service, a WMS GetMap request or
+    map tiles. The result is a cloud-optimised GeoTIFF and a STAC Item in --out, found by `geodl search`. A finished run
+    repeated prints its Item and does nothing; a stopped one goes on.
+
+    Several Items are run one after the other; with --mosaic they are one scene, each pixel of the first that has it.
 
     \b
     Examples:
       geodl run item.json --model landcover.emd
       geodl run https://example.com/items/S2B_32UQU.json --model model.dlpk --out results
       geodl run catalog:sentinel-2-l2a/S2B_32UQU --model water.emd --catalog results/catalog.db
+      geodl run orchard.tif --model trees.emd
       geodl run item.json -m model.emd --band NearInfrared=B8A --arg tile_size=1024
       geodl run item.json -m landcover@1f2e --arg "padding 56;batch_size 4"
       geodl run item.json -m model.emd --aoi 12.9,47.7,13.3,48.0 --mask scl=3,8,9,10
+      geodl run west.json east.json -m model.emd --mosaic cloud --mask qa_pixel:cloud,cloud_shadow
       geodl run item.json -m model.emd --arg return_probability_raster=uint8 --max-memory 2G
     """
     from geodl_core.catalog.open import open_catalog
     from geodl_core.cli.progress import RunProgress
     from geodl_core.cli.report import print_result
     from geodl_core.domain.href import hide_secrets
-    from geodl_core.engine.run_scene import RunRequest, run_scene
+    from geodl_core.engine.run_scene import run_scene
 
-    asked = read_job(item, model, options)
-    request = RunRequest(
+    if len(items) == 1 and Path(items[0]).is_dir() and not options["mosaic"]:
+        from geodl_core.cli.run_folder import run_folder
+
+        run_folder(Path(items[0]), model, options, is_json)
+        return
+    if len(items) > 1 and not options["mosaic"]:
+        from geodl_core.cli.run_folder import run_each
+
+        run_each({item: item for item in items}, "Item", model, options, is_json)
+        return
+    asked = read_job(_spread(items), model, options)
+    with open_catalog(asked.catalog) as opened, RunProgress(is_quiet=is_json) as progress:
+        result = run_scene(request_of(asked, options), opened, now, progress.listen)
+    if is_json:
+        click.echo(json.dumps(result_json(result, asked.catalog)))
+    else:
+        print_result(result, hide_secrets(asked.catalog))
+
+
+def _spread(items: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what is put together to a mosaic: the rasters of a folder stand for it."""
+    from geodl_core.io.source import rasters_of
+
+    folders = {item: tuple(map(str, rasters_of(Path(item)))) for item in items if Path(item).is_dir()}
+    return tuple(word for item in items for word in folders.get(item, (item,)))
+
+
+def request_of(asked: AskedJob, options: dict[str, Any]) -> "RunRequest":
+    """Return the run that a command line asks for."""
+    from geodl_core.engine.run_scene import RunRequest
+
+    return RunRequest(
         item=asked.item,
         package=asked.package,
         model=asked.model,
@@ -54,13 +90,8 @@ def run(item: str, model: str, is_json: bool, **options: Any) -> None:
         means=read_means(options, asked.batch_size),
         is_forced=options["force"],
         keeps_parts=options["keep_parts"],
+        others=asked.others,
     )
-    with open_catalog(asked.catalog) as opened, RunProgress(is_quiet=is_json) as progress:
-        result = run_scene(request, opened, now, progress.listen)
-    if is_json:
-        click.echo(json.dumps(_as_json(result, asked.catalog)))
-    else:
-        print_result(result, hide_secrets(asked.catalog))
 
 
 def read_means(options: dict[str, Any], batch_size: int) -> "Means":
@@ -83,7 +114,8 @@ def now() -> Any:
     return datetime.now(UTC)
 
 
-def _as_json(result: "RunResult", catalog: str) -> dict[str, Any]:
+def result_json(result: "RunResult", catalog: str) -> dict[str, Any]:
+    """Return a result for machines."""
     from geodl_core.cli.report import item_path
     from geodl_core.domain.href import hide_secrets
 

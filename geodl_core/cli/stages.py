@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("item")
+@click.argument("items", nargs=-1, required=True, metavar="ITEM...")
 @with_options(JOB_OPTIONS, MEANS_OPTIONS)
 @click.option("--to", metavar="FOLDER|URL", help="Where the plan is written.  [default: the result's folder in --out]")
 @click.option("--calibrate", is_flag=True, help="Infer two tiles first, for a better estimate.")
 @click.option("--dry-run", is_flag=True, help="Write nothing.")
 @click.option("--json", "is_json", is_flag=True, help="Print one JSON object, for machines.")
-def plan(item: str, model: str, is_json: bool, **options: Any) -> None:
+def plan(items: tuple[str, ...], model: str, is_json: bool, **options: Any) -> None:
     """Say what `geodl run` would do, and write the plan that shards are run from.
 
     The plan lies in the result's folder, or where --to says: a folder or the URL of an object store (s3://, gs://,
@@ -36,22 +36,23 @@ def plan(item: str, model: str, is_json: bool, **options: Any) -> None:
     from geodl_core.domain.result.result import output_collection_id
     from geodl_core.engine.estimate_run import estimate_run
     from geodl_core.engine.plan_files import write_plan
-    from geodl_core.engine.plan_scene import plan_scene
+    from geodl_core.engine.plan_mosaic import plan_items
     from geodl_core.engine.run_scene import result_folder
     from geodl_core.engine.write_result import origin_of
 
-    asked = read_job(item, model, options)
+    asked = read_job(items, model, options)
     means = read_means(options, asked.batch_size)
-    planned = plan_scene(asked.item, asked.model, asked.arguments)
+    sources = (asked.item, *asked.others)
+    planned = plan_items(sources, asked.model, asked.arguments)
     collection = options["collection"] or output_collection_id(asked.model.name)
     estimate = estimate_run(planned, asked.package, means, is_calibrated=options["calibrate"])
     written = None
     if not options["dry_run"]:
-        origin = origin_of(asked.item, asked.package, asked.arguments, collection)
+        origin = origin_of(sources, asked.package, asked.arguments, collection)
         place = options["to"] or str(result_folder(asked.out, planned, collection))
         written = write_plan(place, planned, asked.package, origin, options["shards"])
     if is_json:
-        click.echo(json.dumps({"plan": written, "job_id": planned.plan.job_id, **estimate.as_json()}))
+        click.echo(json.dumps({"plan": written, "job_id": planned.plan.job_id, **estimate.as_json(options["shards"])}))
         return
     for line in (*plan_lines(planned, estimate.live), *estimate.lines(options["shards"])):
         click.echo(line)
@@ -95,7 +96,7 @@ def shard(plan: str, n: int, of: int, force: bool, quiet: bool, **options: Any) 
         progress.listen(Event("planned", opened.planned, task.header.tiles))
         means = read_means(options, options["batch_size"])
         with open_worker(
-            opened.planned, opened.package, means, lambda count: progress.listen(Event("tiles", tiles=count))
+            opened.planned, opened.package, means, lambda count: progress.listen(Event("tiles", tiles=count)), [task]
         ) as worker:
             session = session_of(worker)
             if session is not None and session.note:
@@ -158,5 +159,8 @@ def _catalog_of(opened: "OpenPlan") -> str:
     from geodl_core.domain.result.result import safe_name
 
     settings = Settings.from_env()
-    is_in_results = opened.folder.parent.name == safe_name(opened.document.collection) and not opened.is_remote
-    return str(opened.folder.parent.parent / CATALOG_NAME) if is_in_results else settings.catalog
+    folder = opened.folder.resolve()
+    out = folder.parent.parent
+    is_in_results = folder.parent.name == safe_name(opened.document.collection) and not opened.is_remote
+    is_usual = out == settings.out.resolve()
+    return str(out / CATALOG_NAME) if is_in_results and not is_usual else settings.catalog

@@ -7,10 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from geodl_core.domain.job import Pad
+from geodl_core.domain.placing import Resampling
+from geodl_core.domain.resample import Floats, Taps, cubic_taps, linear_taps
 
 Index = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,50 +43,59 @@ def padded_indices(start: int, stop: int, size: int, pad: Pad) -> tuple[Index, M
     return np.clip(positions, 0, size - 1), inside
 
 
-def upsample_bilinear(
-    coarse: npt.NDArray[Any], valid: Mask, rows: tuple[Index, int], cols: tuple[Index, int], ratio: int
+def upsample(
+    coarse: npt.NDArray[Any], valid: Mask, rows: tuple[Index, int], cols: tuple[Index, int], how: tuple[int, Resampling]
 ) -> tuple[Floats, Mask]:
-    """Bring a coarse band to the grid: bilinear between pixel centres, weighted by validity.
+    """Bring a coarse band to the grid: between pixel centres, weighted by validity.
 
     The centre of fine pixel i lies at (i + 0.5) / ratio - 0.5 in coarse pixels. Beyond the outermost centres the
-    border pixel is repeated.
+    border pixel is repeated. `cubic` is bilinear where a pixel that it would need is not valid.
 
     Args:
-        coarse: (h, w) window of the coarse band that holds every pixel needed (one more around, inside the scene).
+        coarse: (h, w) window of the coarse band that holds every pixel needed (`REACH_PX` more around, inside the
+            scene).
         valid: (h, w) of the same.
         rows: fine row of each output row, and the coarse row at which the window starts.
         cols: the same for columns.
-        ratio: fine pixels along a coarse one.
+        how: fine pixels along a coarse one, and what is done between centres.
 
     Returns:
         (H, W) float32 values and their validity: that of the coarse pixel in which the fine one lies.
     """
-    row_taps = _taps(rows, ratio, coarse.shape[0])
-    col_taps = _taps(cols, ratio, coarse.shape[1])
-    nearest = valid[np.ix_(rows[0] // ratio - rows[1], cols[0] // ratio - cols[1])]
-    values = coarse.astype(np.float32)
+    ratio, kind = how
+    place = np.ix_(rows[0] // ratio - rows[1], cols[0] // ratio - cols[1])
+    values, nearest = coarse.astype(np.float32), valid[place]
+    if kind == "nearest":
+        return np.where(nearest, values[place], np.float32(0)), nearest
+    make_taps = cubic_taps if kind == "cubic" else linear_taps
+    taps = [
+        make_taps((fine + 0.5) / ratio - 0.5, size, start)
+        for (fine, start), size in zip((rows, cols), coarse.shape, strict=True)
+    ]
     if valid.all():
-        return _interpolate(values, row_taps, col_taps), nearest
-    weights = _interpolate(valid.astype(np.float32), row_taps, col_taps)
-    sums = _interpolate(np.where(valid, values, np.float32(0)), row_taps, col_taps)
+        return _interpolate(values, taps), nearest
+    if kind == "cubic":
+        whole = _all_of(valid, taps)
+        smooth = _interpolate(np.where(valid, values, np.float32(0)), taps)
+        plain, _ = upsample(coarse, valid, rows, cols, (ratio, "bilinear"))
+        return np.where(whole, smooth, plain), nearest
+    weights = _interpolate(valid.astype(np.float32), taps)
+    sums = _interpolate(np.where(valid, values, np.float32(0)), taps)
     blended = np.where(nearest, sums / np.where(nearest, weights, np.float32(1)), np.float32(0))
     return blended.astype(np.float32, copy=False), nearest
 
 
-def _taps(axis: tuple[Index, int], ratio: int, size: int) -> tuple[Index, Index, Floats]:
-    """Return the two coarse positions between which each fine one lies, and the weight of the second."""
-    fine, start = axis
-    position = (fine + 0.5) / ratio - 0.5
-    low = np.floor(position).astype(np.int64)
-    weight: Floats = (position - low).astype(np.float32)
-    return np.clip(low - start, 0, size - 1), np.clip(low + 1 - start, 0, size - 1), weight
+def _interpolate(values: Floats, taps: list[Taps]) -> Floats:
+    rows, cols = taps
+    lines: Floats = np.add.reduce([values[index] * weight[:, None] for index, weight in rows], dtype=np.float32)
+    return np.asarray(np.add.reduce([lines[:, index] * weight for index, weight in cols], dtype=np.float32))
 
 
-def _interpolate(values: Floats, rows: tuple[Index, Index, Floats], cols: tuple[Index, Index, Floats]) -> Floats:
-    low, high, weight = rows
-    lines = values[low] * (1 - weight)[:, None] + values[high] * weight[:, None]
-    low, high, weight = cols
-    return (lines[:, low] * (1 - weight) + lines[:, high] * weight).astype(np.float32, copy=False)
+def _all_of(valid: Mask, taps: list[Taps]) -> Mask:
+    """Say where each pixel that counts is valid."""
+    rows, cols = taps
+    lines = np.logical_and.reduce([valid[index] for index, _ in rows])
+    return np.asarray(np.logical_and.reduce([lines[:, index] for index, _ in cols]))
 
 
 def to_class_ids(indices: npt.NDArray[Any], valid: Mask, lookup: npt.NDArray[Any], nodata: int) -> npt.NDArray[Any]:

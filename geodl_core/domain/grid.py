@@ -100,9 +100,7 @@ def outline_wgs84(grid: Grid) -> dict[str, Any]:
     t = np.linspace(0.0, 1.0, OUTLINE_POINTS_PER_SIDE)[:-1]
     rows = np.concatenate([t * 0, t, t * 0 + 1, 1 - t]) * grid.height
     cols = np.concatenate([t, t * 0 + 1, 1 - t, t * 0]) * grid.width
-    a, b, c, d, e, f = grid.transform
-    x, y = a * cols + b * rows + c, d * cols + e * rows + f
-    lon, lat = _longitude_latitude(grid.crs, x, y)
+    lon, lat = _longitude_latitude(grid.crs, *_map_positions(grid, cols, rows))
     if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
         raise ItemError(f"the raster's outline has no place on Earth when read as {grid.crs[:60]}")
     lon = np.unwrap(lon, period=360)
@@ -110,25 +108,64 @@ def outline_wgs84(grid: Grid) -> dict[str, Any]:
     return _geojson(_wrapped(ring))
 
 
+def shape_wgs84(shape: shapely.Geometry, grid: Grid) -> dict[str, Any]:
+    """Return a shape of (col, row) positions on a grid as GeoJSON in OGC:CRS84, cut at the antimeridian.
+
+    Its sides are straight between its points there; holes and parts are kept.
+
+    Raises:
+        ItemError: a part of the grid has no place on Earth in its CRS.
+    """
+
+    def placed(points: Coordinates) -> Coordinates:
+        lon, lat = _longitude_latitude(grid.crs, *_map_positions(grid, points[:, 0], points[:, 1]))
+        if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
+            raise ItemError(f"the raster's outline has no place on Earth when read as {grid.crs[:60]}")
+        near = _unwrapped_longitudes(grid, points)
+        return np.column_stack([near + (lon - near + 180) % 360 - 180, lat])
+
+    there = shapely.simplify(shapely.transform(shape, placed), OUTLINE_TOLERANCE_DEG)
+    return _geojson(_wrapped(there if there.is_valid else shapely.make_valid(there)))
+
+
+def _unwrapped_longitudes(grid: Grid, points: Coordinates) -> Coordinates:
+    """Return longitudes of places near (col, row) points, without jumps anywhere on the grid."""
+    steps = np.linspace(0.0, 1.0, OUTLINE_POINTS_PER_SIDE)
+    cols, rows = np.meshgrid(steps * grid.width, steps * grid.height)
+    lon, _ = _longitude_latitude(grid.crs, *_map_positions(grid, cols.ravel(), rows.ravel()))
+    lattice = np.unwrap(lon.reshape(cols.shape), period=360, axis=1)
+    lattice += (np.unwrap(lattice[:, 0], period=360) - lattice[:, 0])[:, None]
+    last = OUTLINE_POINTS_PER_SIDE - 1
+    nearest = np.rint(points * (last / grid.width, last / grid.height)).astype(int).clip(0, last)
+    return np.asarray(lattice[nearest[:, 1], nearest[:, 0]])
+
+
+def _map_positions(grid: Grid, cols: Coordinates, rows: Coordinates) -> tuple[Coordinates, Coordinates]:
+    a, b, c, d, e, f = grid.transform
+    return a * cols + b * rows + c, d * cols + e * rows + f
+
+
 def bbox_wgs84(outline: dict[str, Any]) -> tuple[float, float, float, float]:
     """Return west, south, east, north of an outline; west > east where it crosses the antimeridian."""
     shape = shapely.geometry.shape(outline)
-    if outline["type"] == "Polygon":
-        west, south, east, north = shape.bounds
-        return west, south, east, north
-    _, south, _, north = shape.bounds
-    west = max(part.bounds[0] for part in shape.geoms)
-    east = min(part.bounds[2] for part in shape.geoms)
+    west, south, east, north = shape.bounds
+    sides = sorted((part.bounds[0], part.bounds[2]) for part in shapely.get_parts(shape))
+    # The widest gap between parts is what the box leaves out; it may lie elsewhere than at the antimeridian.
+    widest, reached = west + 360 - east, sides[0][1]
+    for start, end in sides[1:]:
+        if start - reached > widest:
+            widest, west, east = start - reached, start, reached
+        reached = max(reached, end)
     return west, south, east, north
 
 
-def _wrapped(polygon: shapely.Polygon) -> shapely.Geometry:
-    """Cut a polygon whose longitudes may leave -180…180 at the antimeridian, and bring all parts within."""
+def _wrapped(shape: shapely.Geometry) -> shapely.Geometry:
+    """Cut polygons whose longitudes may leave -180…180 at the antimeridian, and bring all parts within."""
     parts = []
     for turn in (-360, 0, 360):
-        part = shapely.intersection(shapely.box(turn - 180, -90, turn + 180, 90), polygon)
-        if part.area > 0:
-            parts.append(shapely.transform(part, lambda points, turn=turn: points - (turn, 0)))
+        inside = shapely.intersection(shapely.box(turn - 180, -90, turn + 180, 90), shape)
+        moved = shapely.transform(inside, lambda points, turn=turn: points - (turn, 0))
+        parts += [part for part in shapely.get_parts(moved) if part.area > 0]
     return parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
 
 

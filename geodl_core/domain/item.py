@@ -1,13 +1,16 @@
 """A STAC Item read for its bands: which asset holds which band, and what its metadata says of the values."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from geodl_core.errors import ItemError
 
 RASTER_TYPES = ("image/tiff", "image/jp2", "image/vnd.stac.geotiff", "application/x-geotiff", "application/x-netcdf")
+DATA_TYPES = ("image/", "application/x-hdf5", "application/x-gdal-raster")
+"""Of rasters too, where the asset's role is `data`."""
 RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".nc", ".img")
 MOST = 1e300
 PICTURE_ROLES = frozenset({"thumbnail", "overview", "visual"})
@@ -17,6 +20,7 @@ PICTURE_KEYS = re.compile(r"(visual|tci|true[-_]?colou?r|preview|rendered_previe
 """Not everybody gives pictures a role: Planetary Computer's `visual` has the role `data`."""
 MOST_UM = 100
 """Longer wavelengths are in nanometres, as some Items have them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Band:
@@ -87,11 +91,10 @@ def _asset_bands(key: str, asset: Any, properties: Mapping[str, Any]) -> Iterato
     asset = _object(asset)
     href = str(asset.get("href") or "")
     media_type = str(asset.get("type") or "").lower()
-    path = href.split("?", maxsplit=1)[0].lower()
-    if not href or (not media_type.startswith(RASTER_TYPES) and (media_type or not path.endswith(RASTER_SUFFIXES))):
+    roles = asset.get("roles")
+    if not href or not _is_raster(href, media_type, roles):
         return
     described = _described_bands(asset)
-    roles = asset.get("roles")
     for index, fields in enumerate(described):
         names = [fields.get("name"), fields.get("eo:common_name"), fields.get("common_name")]
         if len(described) == 1:
@@ -114,6 +117,13 @@ def _asset_bands(key: str, asset: Any, properties: Mapping[str, Any]) -> Iterato
             band_count=len(described),
             wavelength_um=_wavelength(_first(fields, "eo:center_wavelength", "center_wavelength")),
         )
+
+
+def _is_raster(href: str, media_type: str, roles: Any) -> bool:
+    if not media_type:
+        return re.split("[?#]", href, maxsplit=1)[0].lower().endswith(RASTER_SUFFIXES)
+    is_data = isinstance(roles, list) and "data" in roles
+    return media_type.startswith(RASTER_TYPES) or (is_data and media_type.startswith(DATA_TYPES))
 
 
 def _described_bands(asset: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -9,11 +9,12 @@ from typing import Any, Literal
 from geodl_core.domain.augment import MERGE_POLICIES, MergePolicy
 from geodl_core.domain.grid import Grid
 from geodl_core.domain.masks import BitField
+from geodl_core.domain.placing import RESAMPLINGS, Resampling
 from geodl_core.domain.product import SCORE_TYPES, ScoreType
 from geodl_core.domain.radiometry import Kind, Radiometry
 from geodl_core.errors import InputError
 
-RESULT_VERSION = 2
+RESULT_VERSION = 3
 """Raised whenever the same job would give other bytes than before."""
 
 Pad = Literal["network", "reflect", "edge", "constant"]
@@ -60,6 +61,17 @@ class Arguments:
     probabilities: ScoreType | None = None
     """Type of a raster of scores, one band a class, beside the class map."""
     precision: Precision = "fp32"
+    is_strict: bool = False
+    """Refuse a scene that the model was not made for."""
+    cell_size: str | None = None
+    """Of the grid, in units of its CRS, or in metres, as `20m`."""
+    crs: str | None = None
+    """Of the grid: an authority's code or WKT."""
+    snap: str | None = None
+    """Path or URL of a raster whose CRS, cells and lines of pixels the grid has."""
+    resampling: Resampling = "bilinear"
+    """Between the pixels of bands that are coarser than the grid or lie otherwise; finer ones are averaged, except
+    for `nearest`."""
 
     def __post_init__(self) -> None:
         domains: tuple[tuple[str, object, tuple[object, ...]], ...] = (
@@ -68,17 +80,20 @@ class Arguments:
             ("merge_policy", self.merge_policy, MERGE_POLICIES),
             ("probabilities", self.probabilities, (None, *SCORE_TYPES)),
             ("precision", self.precision, PRECISIONS),
+            ("resampling", self.resampling, RESAMPLINGS),
         )
         for name, found, domain in domains:
             if found not in domain:
                 raise InputError(f"{name}: expected one of {', '.join(map(str, filter(None, domain)))}, found {found}")
         if self.tile_memory_bytes < LEAST_TILE_MEMORY_BYTES:
-            raise InputError(f"tile_memory: expected at least 16 MiB, found {self.tile_memory_bytes} bytes")
+            raise InputError(f"tile_memory: expected at least 16 MiB, found {self.tile_memory_bytes / 2**20:g} MiB")
         for name, value in (("tile_size", self.tile_size_px), ("padding", self.padding_px)):
             if value is not None and value < 0:
                 raise InputError(f"{name}: expected a number of pixels from 0 on, found {value}")
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise InputError(f"threshold: expected 0 to 1, found {self.threshold:g}")
+        if self.snap is not None and (self.crs is not None or self.cell_size is not None):
+            raise InputError("snap: the raster gives CRS and cell size; expected neither --crs nor --cell-size")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +106,18 @@ class InputIdentity:
     """`file:checksum`, else ETag and size, else size and modification time."""
     nodata: float | None
     """Which the Item may say where the file does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class MosaicItem:
+    """What the result depends on of one Item of a mosaic."""
+
+    collection: str | None
+    item_id: str
+    inputs: tuple[InputIdentity, ...]
+    masks: tuple[tuple[InputIdentity, tuple[int, ...]], ...]
+    mask_bits: tuple[tuple[BitField, ...], ...]
+    radiometry: Radiometry
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +146,21 @@ class Job:
     predict_background: bool = True
     probabilities: ScoreType | None = None
     precision: Precision = "fp32"
+    mosaic: tuple[MosaicItem, ...] = ()
+    """Every Item in order, the first among them; none where the job is of one."""
+    resampling: Resampling = "bilinear"
 
 
 def job_id(job: Job) -> str:
     """Return the job's content hash, SHA-256 in hexadecimal."""
     facts = {"result_version": RESULT_VERSION, **asdict(job)}
-    for name in ("mask_bits",):
+    for name in ("mask_bits", "mosaic"):
         if not facts[name]:
             del facts[name]
+    if job.resampling == "bilinear":
+        del facts["resampling"]
+    if not job.radiometry.floor:
+        del facts["radiometry"]["floor"]
     text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -149,6 +183,10 @@ def arguments_json(arguments: Arguments) -> dict[str, Any]:
         "predict_background": None if arguments.predict_background else False,
         "return_probability_raster": arguments.probabilities,
         "precision": arguments.precision if arguments.precision != "fp32" else None,
+        "cell_size": arguments.cell_size,
+        "crs": arguments.crs,
+        "snap": arguments.snap,
+        "resampling": arguments.resampling if arguments.resampling != "bilinear" else None,
         "tile_memory": arguments.tile_memory_bytes if arguments.tile_memory_bytes != TILE_MEMORY_BYTES else None,
     }
     return {name: value for name, value in given.items() if value is not None}

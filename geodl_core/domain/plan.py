@@ -10,6 +10,8 @@ import numpy.typing as npt
 from geodl_core.domain.grid import Grid
 from geodl_core.domain.job import Pad
 from geodl_core.domain.masks import BitField
+from geodl_core.domain.placing import Kind
+from geodl_core.domain.radiometry import Radiometry
 from geodl_core.domain.window import Window, clip, grow
 from geodl_core.errors import PlanError
 
@@ -33,6 +35,10 @@ class BandSource:
     """Grid pixels along one of its pixels; None where it must be warped to the grid."""
     block_px: tuple[int, int] = (512, 512)
     """Height and width of the blocks in which the file is stored."""
+    kind: Kind = "bilinear"
+    """How its pixels become the grid's, where they are others."""
+    shrink: float = 1.0
+    """Its pixels along one of the grid's, where they are finer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,19 @@ class MaskSource:
     """Of the classes left out."""
     bits: tuple[BitField, ...] = ()
     """Fields of bits, with theirs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One Item of a mosaic: where it lies, and its files."""
+
+    window: Window
+    """On the job's grid; sources and masks are placed on this part of it alone."""
+    sources: tuple[BandSource, ...]
+    """In channel order."""
+    masks: tuple[MaskSource, ...] = ()
+    radiometry: Radiometry | None = None
+    """Applied as it is read; None where all Items share one, which the network's graph applies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +94,7 @@ class Plan:
     """Over how many pixels on either side of a core's border scores are blended with the neighbours'; 0: not at all."""
     pad: Pad
     sources: tuple[BandSource, ...]
-    """In channel order."""
+    """In channel order; of a mosaic the first Item's, as are the masks."""
     chip_dtype: str
     """NumPy's name of the type that the network's input graph takes."""
     live: bytes
@@ -86,6 +105,8 @@ class Plan:
     panel_cols: int = 0
     """Tiles are taken panel by panel, each of so many columns of tiles, row by row within it; 0: one panel. It keeps
     what must be held of the rows above small in wide scenes, and does not change the result."""
+    layers: tuple[Layer, ...] = ()
+    """Of a mosaic: every Item, in the order in which a pixel is looked for."""
 
     def __post_init__(self) -> None:
         if min(self.core_px) < 1 or self.halo_px < 0:
@@ -170,8 +191,9 @@ def shard_count(plan: Plan, asked: int | None = None) -> int:
 def plan_digest(plan: Plan) -> str:
     """Return the content hash of a plan, where its files lie apart."""
     facts = asdict(plan)
-    for source in (*facts["sources"], *(mask["source"] for mask in facts["masks"])):
-        del source["href"]
+    for layer in (facts, *facts["layers"]):
+        for source in (*layer["sources"], *(mask["source"] for mask in layer["masks"])):
+            del source["href"]
     facts["live"] = plan.live.hex()
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 

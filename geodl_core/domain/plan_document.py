@@ -29,9 +29,13 @@ class PlanDocument(BaseModel):
     """How many shards it is meant to be run in."""
     bands: tuple[Band, ...]
     notes: tuple[str, ...]
+    rule: str = ""
+    warnings: tuple[str, ...] = ()
     arguments: Arguments
     source: dict[str, Any]
-    """The Item, with absolute hrefs."""
+    """The Item, with absolute hrefs; of a mosaic the first."""
+    others: tuple[dict[str, Any], ...] = ()
+    """Further Items of a mosaic, in order."""
     collection: str
     """Of the output."""
     model_file: str
@@ -89,4 +93,6 @@ def _both(job: Job, plan: Plan) -> dict[str, tuple[Any, Any]]:
     same["sources"] = (planned, [(entry.asset, entry.index, str(entry.nodata)) for entry in job.inputs])
     masks = [(mask.source.asset, mask.source.index, tuple(mask.values)) for mask in plan.masks]
     same["masks"] = (masks, [(entry.asset, entry.index, tuple(values)) for entry, values in job.masks])
+    layers = [[(source.asset, source.index) for source in layer.sources] for layer in plan.layers]
+    same["layers"] = (layers, [[(entry.asset, entry.index) for entry in item.inputs] for item in job.mosaic])
     return same

@@ -45,9 +45,9 @@ class Estimate:
         """Return how long it takes, None where no rate is known."""
         return None if self.pixels_per_s is None else self.pixels / self.pixels_per_s
 
-    def as_json(self) -> dict[str, Any]:
-        """Return it for machines."""
-        return {**asdict(self), "seconds": self.seconds}
+    def as_json(self, shards: int | None = None) -> dict[str, Any]:
+        """Return it for machines, with the number of shards that was asked for."""
+        return {**asdict(self), "shards": shards or self.shards, "seconds": self.seconds}
 
     def lines(self, shards: int | None) -> Iterator[str]:
         """Yield it for people, one fact a line."""

@@ -2,22 +2,35 @@
 
 import json
 import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from geodl_core.domain.result.result import StoredFile
+from geodl_core.domain.result.result import StoredFile, safe_name
 from geodl_core.engine.open_worker import products_of
 from geodl_core.engine.plan_files import OpenPlan, fetch_parts, remove_parts, store_results, tasks_of
 from geodl_core.engine.register_scene import Catalog, register_scene
 from geodl_core.engine.run_scene import PARTS, result_id
 from geodl_core.engine.write_result import classified_scene, file_names, write_result
 from geodl_core.errors import DataError, InputError
-from geodl_core.io.objects import join, read_object
+from geodl_core.io.objects import join, object_size, read_object
 from geodl_core.io.store import write_bytes
 
 MERGED_NAME = "merged.json"
-"""What merging leaves for registration: pixels of each class, size and checksum of each file."""
+"""What merging leaves for registration: pixels of each class, footprint, size and checksum of each file."""
 MOST_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What merging leaves for registration."""
+
+    counts: Mapping[int, int]
+    """Pixels of each stored value."""
+    files: Mapping[str, StoredFile]
+    footprint: dict[str, Any]
+    """GeoJSON of the valid pixels."""
 
 
 def merge_plan(opened: OpenPlan, shards: int | None, keeps_parts: bool) -> dict[int, int]:
@@ -29,18 +42,22 @@ def merge_plan(opened: OpenPlan, shards: int | None, keeps_parts: bool) -> dict[
         keeps_parts: leave the parts where they are.
 
     Returns:
-        Pixels of each stored value.
+        Pixels of each stored value. A plan that was merged before, and whose files are there, is left as it is.
 
     Raises:
         DataError: a part is missing or damaged.
         StoreError: a file cannot be written.
     """
+    before = _merged_before(opened)
+    if before is not None:
+        return dict(before.counts)
     tasks = tasks_of(opened, shards)
     fetch_parts(opened, tasks)
     scene = write_result(opened.planned, opened.origin, tasks, opened.folder)
     merged = {
         "job_id": scene.job_id,
         "counts": {str(value): count for value, count in sorted(scene.counts.items())},
+        "footprint": scene.footprint,
         "files": {name: [file.size_bytes, file.checksum] for name, file in scene.files.items()},
     }
     write_bytes(opened.folder / MERGED_NAME, json.dumps(merged, indent=1).encode())
@@ -59,21 +76,43 @@ def register_plan(opened: OpenPlan, catalog: Catalog, now: datetime) -> dict[str
         DataError: what merging left is damaged.
         CatalogError: the catalog does not take the Item.
     """
+    merged = _read_merged(opened)
+    scene = classified_scene(opened.planned, opened.origin, merged.counts, merged.files, merged.footprint)
+    item = register_scene(scene, opened.folder, catalog, now, base=opened.location if opened.is_remote else None)
+    store_results(opened, [f"{safe_name(result_id(opened.planned))}.json"])
+    return item
+
+
+def _read_merged(opened: OpenPlan) -> Merged:
+    """Return what merging left.
+
+    Raises:
+        InputError: it was not merged.
+        DataError: it is damaged, or of another job.
+    """
     location = join(opened.location, MERGED_NAME)
     try:
-        merged = json.loads(read_object(location, MOST_BYTES))
-        counts = {int(value): int(count) for value, count in merged["counts"].items()}
+        found = json.loads(read_object(location, MOST_BYTES))
+        counts = {int(value): int(count) for value, count in found["counts"].items()}
         files = {
-            str(name): StoredFile(f"./{name}", int(size), str(sum_)) for name, (size, sum_) in merged["files"].items()
+            str(name): StoredFile(f"./{name}", int(size), str(checksum))
+            for name, (size, checksum) in found["files"].items()
         }
-        job_id = merged["job_id"]
+        job_id, footprint = found["job_id"], dict(found["footprint"])
     except InputError as error:
         raise InputError(f"{location}: {error.message}", hint="geodl merge PLAN makes it") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{location}: expected what geodl merge wrote, found something else ({error})") from error
     if job_id != opened.planned.plan.job_id:
         raise DataError(f"{location}: expected job {opened.planned.plan.job_id[:8]}, found {str(job_id)[:8]}")
-    scene = classified_scene(opened.planned, opened.origin, counts, files)
-    item = register_scene(scene, opened.folder, catalog, now, base=opened.location if opened.is_remote else None)
-    store_results(opened, [f"{result_id(opened.planned)}.json"])
-    return item
+    return Merged(counts, files, footprint)
+
+
+def _merged_before(opened: OpenPlan) -> Merged | None:
+    """Return what an earlier merge left, where all its files are there still."""
+    try:
+        merged = _read_merged(opened)
+    except (InputError, DataError):
+        return None
+    sizes = {name: object_size(join(opened.location, name)) for name in merged.files}
+    return merged if all(sizes[name] == file.size_bytes for name, file in merged.files.items()) else None

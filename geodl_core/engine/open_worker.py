@@ -1,6 +1,6 @@
 """Open what shards are computed with: the network in a session, the scene's files, threads; all within a memory."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,6 +21,7 @@ from geodl_core.domain.window import Window
 from geodl_core.engine.check_half import check_half, require_half
 from geodl_core.engine.plan_inputs import require_unchanged
 from geodl_core.engine.plan_scene import ScenePlan
+from geodl_core.engine.run_shard import Task, announce_tasks
 from geodl_core.engine.session import (
     OnnxSession,
     Provider,
@@ -29,13 +30,14 @@ from geodl_core.engine.session import (
     open_session,
     usable_cores,
 )
-from geodl_core.engine.worker import Network, Worker
+from geodl_core.engine.worker import Network, Reader, Worker
 from geodl_core.errors import InputError, ModelError, PlanError
+from geodl_core.io.mosaic_reader import open_reader
 from geodl_core.io.network.fuse import Feed, Yield, fuse
 from geodl_core.io.network.fused_cache import fused_bytes, fused_key
 from geodl_core.io.network.half import to_half
 from geodl_core.io.package import ModelPackage
-from geodl_core.io.scene_reader import READ_BYTES, SceneReader
+from geodl_core.io.scene_reader import READ_BYTES
 
 BASE_BYTES = 256 << 20
 """Of a process with its libraries loaded, and an empty session."""
@@ -101,9 +103,20 @@ def decoding_of(planned: ScenePlan) -> Decoding:
 
 @contextmanager
 def open_worker(
-    planned: ScenePlan, package: ModelPackage, means: Means, on_tiles: Callable[[int], None]
+    planned: ScenePlan,
+    package: ModelPackage,
+    means: Means,
+    on_tiles: Callable[[int], None],
+    tasks: Sequence[Task] = (),
 ) -> Iterator[Worker]:
     """Give what shards are computed with, and take it down afterwards.
+
+    Args:
+        planned: the job.
+        package: of its model.
+        means: of this machine.
+        on_tiles: told how many tiles were finished.
+        tasks: the shards that will be run: their first pixels are read while the network is made ready.
 
     Raises:
         InputError: no such provider, or a memory in which not one tile fits.
@@ -116,7 +129,9 @@ def open_worker(
     read_bytes = READ_BYTES if means.max_memory_bytes is None else min(READ_BYTES, means.max_memory_bytes // 4)
     decoding, products = decoding_of(planned), products_of(planned)
     # The pool ends before the reader closes the files.
-    with SceneReader(plan, budget_bytes=read_bytes) as reader, ThreadPoolExecutor(threads, "infer") as pool:
+    with open_reader(plan, read_bytes) as reader, ThreadPoolExecutor(threads, "infer") as pool:
+        if planned.job.precision == "fp32":
+            announce_tasks(plan, tasks, reader)
         network = _network(planned, package, replace(means, threads=intra), reader)
         yield Worker(
             reader=reader,
@@ -167,14 +182,15 @@ def tile_bytes(planned: ScenePlan) -> int:
     return int(height * width * (each + chip))
 
 
-def _network(planned: ScenePlan, package: ModelPackage, means: Means, reader: SceneReader) -> Network:
+def _network(planned: ScenePlan, package: ModelPackage, means: Means, reader: Reader) -> Network:
     """Open the network; `means.threads` are those of a call."""
     model, job, plan = planned.model, planned.job, planned.plan
     turns = _turns(model, job.test_time_augmentation)
     scores = plan.blend_px > 0 or job.probabilities is not None or len(turns) > 1
-    left_out = None if scores else decoding_of(planned).left_out
-    is_for_cpu = not _has_gpu(means.provider)
-    wanted = Yield(scores, left_out, is_for_cpu)
+    # Merged scores choose the class themselves; scores of one look would, where they tie, choose another than logits.
+    has_class = scores and model.output == "scores" and len(turns) == 1 and not plan.blend_px
+    left_out = decoding_of(planned).left_out if has_class or not scores else None
+    wanted = Yield(scores, left_out, not _has_gpu(means.provider), has_class)
     feed = Feed(planned.radiometry, plan.chip_dtype, package.preprocessing)
     content = fused_bytes(means.cache, fused_key(model, feed, wanted), lambda: fuse(package.file, model, feed, wanted))
     choice = SessionChoice(means.provider, means.threads or 1, means.cache)
@@ -186,6 +202,7 @@ def _network(planned: ScenePlan, package: ModelPackage, means: Means, reader: Sc
     return Network(
         session=session,
         gives_scores=scores,
+        has_class=has_class,
         is_cropping=model.halo.is_cropping,
         batch=model.batch or means.batch_size,
         is_batch_fixed=model.batch is not None,
@@ -194,7 +211,7 @@ def _network(planned: ScenePlan, package: ModelPackage, means: Means, reader: Sc
     )
 
 
-def _real_chips(plan: Plan, reader: SceneReader) -> Iterator[np.ndarray[tuple[int, ...], np.dtype[np.generic]]]:
+def _real_chips(plan: Plan, reader: Reader) -> Iterator[np.ndarray[tuple[int, ...], np.dtype[np.generic]]]:
     """Yield the pixels of a few live tiles, spread over the scene."""
     tiles = live_tiles(plan)
     chosen = tiles[np.unique(np.linspace(0, len(tiles) - 1, CHECKED_TILES).astype(int))] if len(tiles) else tiles

@@ -63,8 +63,11 @@ def write_plan(location: str, planned: ScenePlan, package: ModelPackage, origin:
             shards=shard_count(planned.plan, shards),
             bands=planned.bands,
             notes=planned.notes,
+            rule=planned.rule,
+            warnings=planned.warnings,
             arguments=origin.arguments,
             source=dict(origin.source),
+            others=tuple(map(dict, origin.others)),
             collection=origin.collection,
             model_file=MODEL_NAME,
             model_sha256=sha256_file(packed),
@@ -105,6 +108,7 @@ def opened_plan(location: str) -> Iterator[OpenPlan]:
         job = document.job
         model = replace(load_model(package), name=document.model_name, digest=job.model_digest, threshold=job.threshold)
         planned = ScenePlan(document.job, document.plan, model, document.bands, document.radiometry, document.notes)
+        planned = replace(planned, rule=document.rule, warnings=document.warnings)
         origin = Origin(
             document.source,
             document.model_word,
@@ -112,6 +116,7 @@ def opened_plan(location: str) -> Iterator[OpenPlan]:
             document.emd_text,
             document.arguments,
             document.collection,
+            document.others,
         )
         folder = Path(scratch) if is_remote(base) else Path(base)
         yield OpenPlan(planned, package, origin, document, base, folder)

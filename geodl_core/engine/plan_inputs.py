@@ -7,13 +7,16 @@ import numpy as np
 import numpy.typing as npt
 
 from geodl_core.domain.cells import CELL_PX, panel_width_px
-from geodl_core.domain.grid import Grid, integer_ratio, is_same_space
+from geodl_core.domain.grid import Grid
+from geodl_core.domain.href import file_of
 from geodl_core.domain.item import Band, Scene
-from geodl_core.domain.job import InputIdentity, Job
+from geodl_core.domain.job import InputIdentity, Job, MosaicItem
 from geodl_core.domain.masks import resolve_mask
-from geodl_core.domain.plan import BandSource, MaskSource, Plan, live_cells, tile_shape
+from geodl_core.domain.placing import Resampling, place
+from geodl_core.domain.plan import BandSource, Layer, MaskSource, Plan, live_cells, tile_shape
 from geodl_core.errors import ItemError
-from geodl_core.io.raster import RasterFacts, prescan_mask, prescan_validity, raster_facts
+from geodl_core.io.access import require_allowed
+from geodl_core.io.raster import Part, RasterFacts, prescan_mask, prescan_validity, raster_facts
 
 CHIP_DTYPES = ("uint8", "uint16", "int16")
 """Stored as they are; all others become float32."""
@@ -39,15 +42,31 @@ def read_facts(bands: Iterable[Band]) -> dict[str, RasterFacts]:
     return facts
 
 
-def band_source(band: Band, facts: RasterFacts, grid: Grid) -> BandSource:
-    """Return where a channel's pixels come from on a grid."""
+def band_source(band: Band, facts: RasterFacts, grid: Grid, wanted: Resampling = "bilinear") -> BandSource:
+    """Return where a channel's pixels come from on a grid.
+
+    Args:
+        band: of the Item.
+        facts: of its file.
+        grid: of the job.
+        wanted: between its pixels, where they are not the grid's.
+
+    Raises:
+        ItemError: its raster does not meet the grid.
+    """
     nodata = facts.nodata[band.index]
     nodata = band.nodata if nodata is None else nodata
-    ratio = 1 if is_same_space(grid, facts.grid) else integer_ratio(grid, facts.grid)
-    if ratio == 1 and not is_same_space(grid, facts.grid):
-        ratio = None
+    placing = place(grid, facts.grid, band.asset, wanted)
     return BandSource(
-        band.asset, band.href, band.index, facts.dtypes[band.index], nodata, ratio, block_px=facts.block_px
+        asset=band.asset,
+        href=band.href,
+        index=band.index,
+        dtype=facts.dtypes[band.index],
+        nodata=nodata,
+        ratio=placing.ratio,
+        block_px=facts.block_px,
+        kind=placing.kind,
+        shrink=placing.shrink,
     )
 
 
@@ -67,7 +86,8 @@ def mask_sources(scene: Scene, masks: Mapping[str, Sequence[int | str]], grid: G
         facts = read_facts(found[:1])
         band = found[0]
         left_out = resolve_mask(scene.id, scene.assets.get(band.asset, {}), (band.asset, band.index), values)
-        sources.append(MaskSource(band_source(band, facts[band.asset], grid), left_out.values, left_out.bits))
+        source = band_source(band, facts[band.asset], grid, "nearest")
+        sources.append(MaskSource(source, left_out.values, left_out.bits))
     return tuple(sources)
 
 
@@ -83,20 +103,45 @@ def chip_dtype(sources: Sequence[BandSource]) -> str:
 
 
 def live_tiles_of(
-    sources: Sequence[BandSource], masks: Sequence[MaskSource], grid: Grid, core: tuple[int, int]
+    sources: Sequence[BandSource],
+    masks: Sequence[MaskSource],
+    grid: Grid,
+    core: tuple[int, int],
+    asked: npt.NDArray[np.bool_] | None = None,
 ) -> npt.NDArray[np.bool_]:
     """Return (tile rows, tile columns): whether a tile may hold pixels that are valid and not masked.
 
     From the coarsest band, which is the cheapest to read, and the masks, by their overviews.
+
+    Args:
+        sources: of the bands.
+        masks: of the job.
+        grid: of the job.
+        core: height and width of a tile's core.
+        asked: (tile rows, tile columns) that the area of interest meets; nothing is read beside them. None: all.
     """
-    live = np.ones(tile_shape(grid, core), np.bool_)
+    live = np.ones(tile_shape(grid, core), np.bool_) if asked is None else asked.copy()
+    if not live.any():
+        return live
+    part = _part(live, grid, core)
     coarsest = max((source for source in sources if source.ratio), key=lambda source: source.ratio or 0, default=None)
-    found = [prescan_validity(coarsest)] if coarsest else []
-    found += [prescan_mask(mask) for mask in masks if mask.source.ratio]
+    found = [prescan_validity(coarsest, part)] if coarsest else []
+    found += [prescan_mask(mask, part) for mask in masks if mask.source.ratio]
     for pixels in found:
         if pixels is not None:
             live &= live_cells(pixels, grid, core)
     return live
+
+
+def _part(live: npt.NDArray[np.bool_], grid: Grid, core: tuple[int, int]) -> Part:
+    """Return the part of the grid in which all live tiles lie."""
+    rows, cols = np.flatnonzero(live.any(1)), np.flatnonzero(live.any(0))
+    return (
+        rows[0] * core[0] / grid.height,
+        cols[0] * core[1] / grid.width,
+        min((rows[-1] + 1) * core[0] / grid.height, 1.0),
+        min((cols[-1] + 1) * core[1] / grid.width, 1.0),
+    )
 
 
 def panel_columns(sources: Sequence[BandSource], grid: Grid, tile: tuple[tuple[int, int], int], budget: int) -> int:
@@ -134,7 +179,8 @@ def content_of(href: str, asset: str, checksum: str | None = None) -> str:
     """
     if checksum:
         return f"checksum:{checksum}"
-    path = Path(href.removeprefix("file://"))
+    require_allowed(href, asset)
+    path = Path(file_of(href))
     if path.exists():
         facts = path.stat()
         return f"size:{facts.st_size},mtime_ns:{facts.st_mtime_ns}"
@@ -150,8 +196,14 @@ def require_unchanged(job: Job, plan: Plan) -> None:
         ItemError: one is another.
         StoreError: a server does not answer.
     """
-    identities = (*job.inputs, *(identity for identity, _ in job.masks))
-    sources = (*plan.sources, *(mask.source for mask in plan.masks))
+    _require_unchanged(job, plan)
+    for item, layer in zip(job.mosaic, plan.layers, strict=True):
+        _require_unchanged(item, layer)
+
+
+def _require_unchanged(item: Job | MosaicItem, layer: Plan | Layer) -> None:
+    identities = (*item.inputs, *(identity for identity, _ in item.masks))
+    sources = (*layer.sources, *(mask.source for mask in layer.masks))
     hrefs = {source.asset: source.href for source in sources}
     for asset, expected in {identity.asset: identity.content for identity in identities}.items():
         if expected.startswith("checksum:"):

@@ -8,13 +8,17 @@ import numpy as np
 
 from geodl_core.domain.area import Area
 from geodl_core.domain.area_grid import area_on_grid, cells_meeting
-from geodl_core.domain.grid import Grid, cell_size, outline_wgs84
-from geodl_core.domain.item import Band, Scene, choose_bands, read_scene
+from geodl_core.domain.bands import choose_bands
+from geodl_core.domain.fit import seen_grid
+from geodl_core.domain.grid import Grid, outline_wgs84
+from geodl_core.domain.item import Band, Scene, read_scene
 from geodl_core.domain.job import Arguments, InputIdentity, Job, job_id
 from geodl_core.domain.model.model import Model
 from geodl_core.domain.plan import BandSource, MaskSource, Plan, pack_live
 from geodl_core.domain.radiometry import Radiometry, choose_radiometry
+from geodl_core.domain.scene_grid import GridWish, choose_grid
 from geodl_core.domain.tiling import Tiling, choose_tiling
+from geodl_core.engine.judge_scene import judge_scene
 from geodl_core.engine.plan_inputs import (
     band_source,
     chip_dtype,
@@ -43,42 +47,54 @@ class ScenePlan:
     radiometry: Radiometry
     notes: tuple[str, ...]
     """What had to be decided, by the model and here, for the run report."""
+    rule: str = ""
+    """What decided on the radiometry, a sentence."""
+    warnings: tuple[str, ...] = ()
+    """Where the scene may not be what the Item says, or what the model was made for."""
 
 
-def plan_scene(item: Mapping[str, Any], model: Model, arguments: Arguments) -> ScenePlan:
+def plan_scene(item: Mapping[str, Any], model: Model, arguments: Arguments, on_grid: Grid | None = None) -> ScenePlan:
     """Lay out a job.
 
     Args:
         item: STAC Item with absolute asset hrefs.
         model: what to run.
         arguments: the user's choices.
+        on_grid: of the job; None: by the arguments, the model's cell size and the finest band.
 
     Raises:
-        ItemError: a band is missing, is no raster, or has no CRS; the area of interest does not meet the scene.
+        ItemError: a band is missing, is no raster, or has no CRS; the area of interest does not meet the scene; or
+            there is something to warn of, and the arguments are strict.
         PlanError: the halo leaves no core, or the network does not take the asked size.
         StoreError: a remote asset does not open.
     """
     scene = read_scene(item)
     wanted, notes = _zero_based(scene, model, arguments)
-    bands = choose_bands(scene, wanted, arguments.bands)
+    choice = choose_bands(scene, wanted, arguments.bands, arguments.masks)
+    bands = choice.bands
     facts = read_facts(bands)
-    grid = _finest_grid([facts[band.asset].grid for band in bands])
+    grid, why = (on_grid, "") if on_grid else _grid([facts[band.asset].grid for band in bands], model, arguments)
     # The output Item needs it; better to fail before the work than after.
     outline_wgs84(grid)
     typed = [(band, facts[band.asset].dtypes[band.index]) for band in bands]
-    radiometry = choose_radiometry(scene, typed, model.scaling, arguments.radiometry, arguments.source_range)
+    values = choose_radiometry(scene, typed, model.scaling, arguments.radiometry, arguments.source_range)
     tiling = choose_tiling(model, arguments, grid.shape)
     if arguments.threshold is not None:
         model = replace(model, threshold=arguments.threshold)
-    sources = tuple(band_source(band, facts[band.asset], grid) for band in bands)
+    sources = tuple(band_source(band, facts[band.asset], grid, arguments.resampling) for band in bands)
+    seen = seen_grid(grid, [facts[band.asset].grid for band in bands])
+    warnings = judge_scene(scene, seen, model, tuple(zip(bands, sources, strict=True)), values)
+    if warnings and arguments.is_strict:
+        raise ItemError(f"Item {scene.id}: {'; '.join(warnings)}", hint="leave out --strict to be warned alone")
     masks = mask_sources(scene, arguments.masks, grid)
     identities = (
         tuple(identity_of(band, source) for band, source in zip(bands, sources, strict=True)),
         tuple(identity_of(band, mask.source) for band, mask in zip(mask_bands(scene, masks), masks, strict=True)),
     )
-    job = _job((scene, model, arguments), (grid, tiling, radiometry), identities, masks)
+    job = _job((scene, model, arguments), (grid, tiling, values.radiometry), identities, masks)
     plan = _plan(job, tiling, sources, masks)
-    return ScenePlan(job, plan, model, bands, radiometry, (*model.notes, *notes))
+    notes = (*model.notes, *notes, *choice.notes, *([f"grid: {why}"] if why else []))
+    return ScenePlan(job, plan, model, bands, values.radiometry, notes, values.rule, warnings)
 
 
 def _job(
@@ -112,13 +128,15 @@ def _job(
         predict_background=arguments.predict_background,
         probabilities=arguments.probabilities,
         precision=arguments.precision,
+        resampling=arguments.resampling,
     )
 
 
 def _plan(job: Job, tiling: Tiling, sources: tuple[BandSource, ...], masks: tuple[MaskSource, ...]) -> Plan:
-    live = live_tiles_of(sources, masks, job.grid, tiling.core_px)
+    asked = None
     if job.area is not None:
-        live &= cells_meeting(area_on_grid(Area(job.area), job.grid), job.grid, tiling.core_px)
+        asked = cells_meeting(area_on_grid(Area(job.area), job.grid), job.grid, tiling.core_px)
+    live = live_tiles_of(sources, masks, job.grid, tiling.core_px, asked)
     return Plan(
         job_id=job_id(job),
         grid=job.grid,
@@ -145,7 +163,7 @@ def _zero_based(scene: Scene, model: Model, arguments: Arguments) -> tuple[tuple
     if len(numbers) < len(model.bands) or min(numbers, default=0) < 1 or arguments.bands:
         return model.bands, ()
     try:
-        (first,) = choose_bands(scene, (0,), {})
+        (first,) = choose_bands(scene, (0,), {}, arguments.masks).bands
     except ItemError:
         return model.bands, ()
     count = len(raster_facts(first.href, first.asset).dtypes)
@@ -155,7 +173,10 @@ def _zero_based(scene: Scene, model: Model, arguments: Arguments) -> tuple[tuple
     return tuple(number - 1 for number in numbers), (note,)
 
 
-def _finest_grid(grids: Sequence[Grid]) -> Grid:
-    """Return the first of the grids with the smallest cells, by pixels along the scene where CRSs differ."""
-    same_crs = [grid for grid in grids if grid.crs == grids[0].crs]
-    return min(same_crs, key=lambda grid: cell_size(grid)[0] * cell_size(grid)[1])
+def _grid(grids: Sequence[Grid], model: Model, arguments: Arguments) -> tuple[Grid, str]:
+    """Return the job's grid and why it is this one, where that says anything: not with bands that all share one."""
+    snap = None if arguments.snap is None else raster_facts(arguments.snap, "of --snap").grid
+    trained = (model.training.least_cell, model.training.largest_cell)
+    grid, why = choose_grid(grids, GridWish(arguments.cell_size, arguments.crs, snap, trained))
+    is_plain = grid == grids[0] and len(set(grids)) == 1 and trained == (None, None)
+    return grid, "" if is_plain else why

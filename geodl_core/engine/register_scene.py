@@ -69,8 +69,9 @@ def register_scene(
     published, replaced = supersede(published, earlier, now)
     item["links"] = [*item["links"], *(link for link in published["links"] if link["rel"] == "predecessor-version")]
     _write_json(folder / f"{safe_name(item['id'])}.json", item)
-    if base is None and folder.parent.name == safe_name(scene.collection):
-        _write_json(folder.parent / COLLECTION_NAME, {**collection, "links": _item_links(folder.parent)})
+    if base is None and folder.resolve().parent.name == safe_name(scene.collection):
+        above = folder.resolve().parent
+        _write_json(above / COLLECTION_NAME, {**collection, "links": _item_links(above)})
     catalog.put_collection(collection)
     catalog.put_items([published, *replaced])
     return published

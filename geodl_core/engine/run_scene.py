@@ -11,9 +11,10 @@ from typing import Any, Literal
 from geodl_core.domain.job import Arguments
 from geodl_core.domain.model.model import Model
 from geodl_core.domain.plan import Plan, Shard, live_tiles, plan_digest, shard_count, shard_tiles
-from geodl_core.domain.result.result import output_collection_id, output_item_id, safe_name
+from geodl_core.domain.result.result import output_collection_id, output_item_id, safe_name, source_name
 from geodl_core.engine.open_worker import Means, open_worker, session_of
-from geodl_core.engine.plan_scene import ScenePlan, plan_scene
+from geodl_core.engine.plan_mosaic import plan_items
+from geodl_core.engine.plan_scene import ScenePlan
 from geodl_core.engine.rates import rate_key, record_rate
 from geodl_core.engine.register_scene import Catalog, register_scene
 from geodl_core.engine.run_shard import Task, run_shards
@@ -30,7 +31,7 @@ class RunRequest:
     """What to run, and where its results go."""
 
     item: Mapping[str, Any]
-    """Source Item with absolute hrefs."""
+    """Source Item with absolute hrefs; of a mosaic the first."""
     package: ModelPackage
     model: Model
     """Of the package."""
@@ -43,6 +44,8 @@ class RunRequest:
     is_forced: bool = False
     """Compute anew what exists."""
     keeps_parts: bool = False
+    others: tuple[Mapping[str, Any], ...] = ()
+    """Further Items of a mosaic, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,8 @@ def run_scene(
         GeodlError: as the stages do; nothing half-written is left then, and nothing registered.
     """
     model = request.model
-    planned = plan_scene(request.item, model, request.arguments)
+    items = (request.item, *request.others)
+    planned = plan_items(items, model, request.arguments)
     collection = request.collection or output_collection_id(model.name)
     folder = result_folder(request.out, planned, collection)
     with held_folder(folder):
@@ -97,7 +101,7 @@ def run_scene(
             shutil.rmtree(folder / PARTS, ignore_errors=True)
         tasks = _run_shards(request, planned, folder / PARTS, listen)
         listen(Event("merging"))
-        origin = origin_of(request.item, request.package, request.arguments, collection)
+        origin = origin_of(items, request.package, request.arguments, collection)
         scene = write_result(planned, origin, tasks, folder)
         listen(Event("registering"))
         item = register_scene(scene, folder, catalog, clock())
@@ -108,7 +112,8 @@ def run_scene(
 
 def result_id(planned: ScenePlan) -> str:
     """Return the id of a job's output Item."""
-    return output_item_id(planned.job.item_id, planned.model.name, planned.plan.job_id)
+    source = source_name(planned.job.item_id, is_mosaic=bool(planned.job.mosaic))
+    return output_item_id(source, planned.model.name, planned.plan.job_id)
 
 
 def result_folder(out: Path, planned: ScenePlan, collection: str) -> Path:
@@ -144,7 +149,7 @@ def _run_shards(request: RunRequest, planned: ScenePlan, folder: Path, listen: C
     if not missing:
         return tasks
     with open_worker(
-        planned, request.package, request.means, lambda count: listen(Event("tiles", tiles=count))
+        planned, request.package, request.means, lambda count: listen(Event("tiles", tiles=count)), missing
     ) as worker:
         session = session_of(worker)
         if session is not None and session.note:

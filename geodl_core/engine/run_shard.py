@@ -18,6 +18,7 @@ from geodl_core.domain.plan import Plan, Shard, Tile, shard_tiles, tile_at
 from geodl_core.domain.product import Product
 from geodl_core.engine.blend_tiles import blended_tiles
 from geodl_core.engine.worker import (
+    Reader,
     Worker,
     answered_window,
     core_validity,
@@ -26,12 +27,14 @@ from geodl_core.engine.worker import (
     read_chip,
     stored_values,
 )
+from geodl_core.errors import DataError, InferenceError, OutOfMemoryError, StoreError
 from geodl_core.io.block_codec import BlockFormat, Predictor, encode_block, half_format
 from geodl_core.io.cog_write import halve
 from geodl_core.io.parts import PartHeader, PartWriter, write_part
 
 IN_FLIGHT_PER_THREAD = 2
 """One group in the network, one read ahead."""
+MEMORY_HINT = "--threads 1, a lower --max-memory or --tile-memory, or a smaller batch_size needs less"
 ENCODING_BYTES = 64 << 20
 """Of blocks that wait to be written, at a time."""
 
@@ -69,16 +72,28 @@ def run_shards(plan: Plan, tasks: Sequence[Task], worker: Worker) -> None:
     """
     numbers = [shard_tiles(plan, task.shard) for task in tasks]
     tiles = [[tile_at(plan, int(index)) for index in indices] for indices in numbers]
-    if not plan.blend_px:
-        worker.reader.announce([tile.read for tile in chain.from_iterable(tiles)])
+    announce_tasks(plan, tasks, worker.reader)
     compute = blended_tiles if plan.blend_px else _plain_tiles
     # Closed whatever happens, so that nothing is waited for that an error has made useless.
     with closing(compute(plan, tiles, worker)) as finished:
         for task, indices in zip(tasks, numbers, strict=True):
             with write_part(task.path, task.header) as part:
-                _fill_part(part, BlockBuilder(plan, indices, worker.products), (finished, len(indices)), worker)
+                builder = BlockBuilder(plan, indices, worker.products)
+                try:
+                    _fill_part(part, builder, (finished, len(indices)), worker)
+                except (DataError, StoreError):
+                    # A file that was exchanged may not decode at all, and that is what should be said.
+                    worker.check()
+                    raise
                 # What was read while a file was exchanged would be of two scenes.
                 worker.check()
+
+
+def announce_tasks(plan: Plan, tasks: Sequence[Task], reader: Reader) -> None:
+    """Have the windows of shards read ahead; not of blended ones, which are read several times."""
+    if tasks and not plan.blend_px:
+        indices = chain.from_iterable(shard_tiles(plan, task.shard) for task in tasks)
+        reader.announce([tile_at(plan, int(index)).read for index in indices])
 
 
 def _fill_part(
@@ -175,7 +190,25 @@ def _groups(plan: Plan, tiles: Sequence[Tile], worker: Worker) -> Iterator[list[
 
 
 def _infer_group(plan: Plan, tiles: Sequence[Tile], worker: Worker) -> list[TileValues]:
-    """Return what is stored of each tile; one without a valid pixel in its core is not inferred."""
+    """Return what is stored of each tile; one without a valid pixel in its core is not inferred.
+
+    Raises:
+        InferenceError: as the session says, with the tiles named; its child OutOfMemoryError also for memory of ours.
+    """
+    try:
+        return _inferred(plan, tiles, worker)
+    except InferenceError as error:
+        hint = error.hint or (MEMORY_HINT if isinstance(error, OutOfMemoryError) else None)
+        raise type(error)(f"{_named(tiles)}: {error.message}", hint) from error
+    except MemoryError as error:
+        raise OutOfMemoryError(f"{_named(tiles)}: out of memory", hint=MEMORY_HINT) from error
+
+
+def _named(tiles: Sequence[Tile]) -> str:
+    return f"tile {tiles[0].index}" if len(tiles) == 1 else f"tiles {tiles[0].index}–{tiles[-1].index}"
+
+
+def _inferred(plan: Plan, tiles: Sequence[Tile], worker: Worker) -> list[TileValues]:
     chips = [read_chip(tile, worker) for tile in tiles]
     valid = [core_validity(tile, chip, worker) for tile, chip in zip(tiles, chips, strict=True)]
     alive = [position for position, mask in enumerate(valid) if mask.any()]

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,18 @@ from geodl_core.domain.product import Product
 from geodl_core.domain.window import Window, grow, slices_within
 from geodl_core.engine.session import Session
 from geodl_core.errors import GeodlError, ModelError, OutOfMemoryError
-from geodl_core.io.scene_reader import SceneReader
+
+
+class Reader(Protocol):
+    """Reads the chips of a scene or of a mosaic."""
+
+    def announce(self, windows: Sequence[Window]) -> None:
+        """Tell which windows will be read, so that they are read ahead."""
+        ...
+
+    def read(self, window: Window) -> Chip:
+        """Read one window, which may reach outside the scene."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +37,8 @@ class Network:
 
     session: Session
     gives_scores: bool
+    has_class: bool
+    """Whether a last channel of the scores is the class index."""
     is_cropping: bool
     """Whether the network's answer lacks the halo."""
     batch: int
@@ -41,7 +54,7 @@ class Network:
 class Worker:
     """What a shard is computed with."""
 
-    reader: SceneReader
+    reader: Reader
     network: Network
     decoding: Decoding
     products: tuple[Product, ...]
@@ -148,8 +161,9 @@ def stored_values(answer: npt.NDArray[Any], valid: Mask, worker: Worker) -> list
     if not worker.network.gives_scores:
         # A mask or class map may keep a channel axis of 1.
         return [to_ids(answer.reshape(answer.shape[-2:]), valid, worker.decoding)[None]]
-    scores: Scores = answer
-    values = [to_ids(decide(scores, worker.decoding), valid, worker.decoding)[None]]
+    scores: Scores = answer[:-1] if worker.network.has_class else answer
+    classes = answer[-1].astype(np.int64) if worker.network.has_class else decide(scores, worker.decoding)
+    values = [to_ids(classes, valid, worker.decoding)[None]]
     values += [to_stored_scores(scores, valid, worker.decoding, product) for product in worker.products[1:]]
     return values
 

@@ -1,5 +1,6 @@
 """Write what a run's shards computed: rasters, attribute table, preview and definition, and what is known of them."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -24,6 +25,7 @@ from geodl_core.engine.merge_scene import merge_scene
 from geodl_core.engine.open_worker import products_of
 from geodl_core.engine.plan_scene import ScenePlan
 from geodl_core.engine.run_shard import Task
+from geodl_core.io.footprint import read_footprint
 from geodl_core.io.package import ModelPackage
 from geodl_core.io.preview import write_preview
 from geodl_core.io.stac import item_href
@@ -35,7 +37,7 @@ class Origin:
     """Where a result comes from, as its Item tells."""
 
     source: Mapping[str, Any]
-    """Item with absolute hrefs."""
+    """Item with absolute hrefs; of a mosaic the first."""
     model_word: str
     """What names the model on a command line; a model that came as text is that text."""
     model_item_href: str | None
@@ -45,13 +47,17 @@ class Origin:
     arguments: Arguments
     collection: str
     """Of the output."""
+    others: tuple[Mapping[str, Any], ...] = ()
+    """Further Items of a mosaic, in order."""
 
 
-def origin_of(source: Mapping[str, Any], package: ModelPackage, arguments: Arguments, collection: str) -> Origin:
-    """Return where a result of a package comes from."""
+def origin_of(
+    items: Sequence[Mapping[str, Any]], package: ModelPackage, arguments: Arguments, collection: str
+) -> Origin:
+    """Return where a result of a package comes from: an Item, or those of a mosaic in order."""
     is_text = package.location == "<text>"
     word = package.emd_text.decode() if is_text else hide_secrets(package.location)
-    return Origin(source, word, package.item_href, package.emd_text, arguments, collection)
+    return Origin(items[0], word, package.item_href, package.emd_text, arguments, collection, tuple(items[1:]))
 
 
 def write_result(planned: ScenePlan, origin: Origin, tasks: Sequence[Task], folder: Path) -> ClassifiedScene:
@@ -66,8 +72,9 @@ def write_result(planned: ScenePlan, origin: Origin, tasks: Sequence[Task], fold
     write_bytes(folder / TABLE_NAME, attribute_table_xml(model.classes, counts))
     write_preview(folder / PREVIEW_NAME, folder / COG_NAME, model.classes)
     write_bytes(folder / EMD_NAME, origin.emd_text)
-    names = file_names(products_of(planned))
-    return classified_scene(planned, origin, counts, {name: _stored(folder / name) for name in names})
+    files = {name: _stored(folder / name) for name in file_names(products_of(planned))}
+    footprint = read_footprint(folder / COG_NAME, planned.plan.grid)
+    return classified_scene(planned, origin, counts, files, footprint)
 
 
 def file_names(products: Sequence[Product]) -> tuple[str, ...]:
@@ -76,7 +83,11 @@ def file_names(products: Sequence[Product]) -> tuple[str, ...]:
 
 
 def classified_scene(
-    planned: ScenePlan, origin: Origin, counts: Mapping[int, int], files: Mapping[str, StoredFile]
+    planned: ScenePlan,
+    origin: Origin,
+    counts: Mapping[int, int],
+    files: Mapping[str, StoredFile],
+    footprint: Mapping[str, Any] | None,
 ) -> ClassifiedScene:
     """Return what is known of a result whose files are written."""
     model, plan = planned.model, planned.plan
@@ -100,6 +111,10 @@ def classified_scene(
         },
         collection=origin.collection,
         software=_software(),
+        warnings=planned.warnings,
+        footprint=footprint,
+        others=origin.others,
+        other_hrefs=tuple(item_href(dict(other)) for other in origin.others),
     )
 
 
@@ -120,12 +135,21 @@ def _stored(path: Path) -> StoredFile:
         return StoredFile(f"./{path.name}", path.stat().st_size, multihash(path))
 
 
+def _radiometry_of_layers(planned: ScenePlan) -> list[dict[str, Any]]:
+    """Return scale and offset of a mosaic's Items, where theirs differ."""
+    found = [layer.radiometry for layer in planned.plan.layers if layer.radiometry]
+    return [{"scale": list(each.scale), "offset": list(each.offset)} for each in found]
+
+
 def _radiometry_json(planned: ScenePlan) -> dict[str, Any]:
     radiometry = planned.radiometry
     facts = {
         "kind": radiometry.kind,
+        "rule": planned.rule or None,
         "scale": list(radiometry.scale),
         "offset": list(radiometry.offset),
+        "floor": [None if math.isinf(value) else value for value in radiometry.floor] or None,
         "source_range": list(radiometry.source_range) if radiometry.source_range else None,
+        "items": _radiometry_of_layers(planned) or None,
     }
     return {name: value for name, value in facts.items() if value is not None}

@@ -5,12 +5,14 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from geodl_core.domain.chip import Mask
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 class CellKey(NamedTuple):
@@ -67,8 +69,8 @@ class CellStore:
         self._pins: Counter[CellKey] = Counter()
         self._announced: Iterator[Hashable] = iter(())
         self._next: Hashable | None = None
-        self._ahead: set[Hashable] = set()
-        self._early: set[Hashable] = set()
+        self._ahead: Counter[Hashable] = Counter()
+        self._early: Counter[Hashable] = Counter()
         self._is_told = False
         self.most_bytes = 0
         """Held at a time, so far."""
@@ -76,7 +78,7 @@ class CellStore:
         """Cells, those loaded again among them."""
 
     def announce(self, windows: Sequence[Hashable]) -> None:
-        """Tell which windows will be taken, each once and about in this order, in place of those told before."""
+        """Tell which windows will be taken, each as often as told and about in this order, in place of those before."""
         with self._lock:
             self._is_told = True
             self._uses = Counter(key for window in windows for key in self._needed(window))
@@ -99,10 +101,10 @@ class CellStore:
         with self._lock:
             futures = [self._want(key) for key in keys]
             if window in self._ahead:
-                self._ahead.remove(window)
+                _less(self._ahead, window)
             else:
                 if self._next is not None:
-                    self._early.add(window)
+                    self._early[window] += 1
                 self._pins.update(keys)
             self._look_ahead()
         try:
@@ -125,7 +127,7 @@ class CellStore:
         while self._next is not None:
             window = self._next
             if window in self._early:
-                self._early.remove(window)
+                _less(self._early, window)
             else:
                 keys = self._needed(window)
                 more = sum(self._supply.size_bytes(key) for key in keys if key not in self._held)
@@ -134,7 +136,7 @@ class CellStore:
                 for key in keys:
                     self._want(key)
                 self._pins.update(keys)
-                self._ahead.add(window)
+                self._ahead[window] += 1
             self._next = next(self._announced, None)
 
     def _release(self, keys: Iterable[CellKey]) -> None:
@@ -158,7 +160,7 @@ class CellStore:
             self._bytes -= self._supply.size_bytes(key)
 
 
-def _less(counter: Counter[CellKey], key: CellKey) -> None:
+def _less(counter: Counter[Key], key: Key) -> None:
     if counter[key] <= 1:
         del counter[key]
     else:

@@ -1,13 +1,17 @@
 """HTTP: small documents, and the version of a remote file."""
 
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+
 import requests
-import urllib3
 
 from geodl_core.domain.href import hide_secrets
-from geodl_core.errors import ItemError, StoreError
+from geodl_core.errors import GeodlError, ItemError, StoreError
+from geodl_core.io.session import answered, body_of
+from geodl_core.io.signing import openable
 
 MAX_BYTES = 20 << 20
-TIMEOUT_S = 30
+REFUSED_HINT = "is the link still signed, and are credentials set?"
 TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 
 
@@ -19,16 +23,11 @@ def fetch_text(url: str) -> str:
         StoreError: the server does not answer, or answers that it cannot now.
     """
     shown = hide_secrets(url)
-    try:
-        with requests.get(url, timeout=TIMEOUT_S, stream=True) as response:
-            _require_answer(response, shown)
-            if not response.ok:
-                raise ItemError(f"{shown}: expected a STAC Item, the server answers {response.status_code}")
-            content = response.raw.read(MAX_BYTES + 1, decode_content=True)
-    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
-        raise ItemError(f"{shown}: expected the URL of a STAC Item, found none that can be asked") from error
-    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-        raise StoreError(f"{shown}: the server does not answer ({type(error).__name__})") from error
+    with answered(url, shown) as response:
+        _require_answer(response, shown)
+        if not response.ok:
+            raise ItemError(f"{shown}: expected a STAC Item, the server answers {response.status_code}")
+        content = body_of(response, MAX_BYTES, shown)
     if len(content) > MAX_BYTES:
         raise ItemError(f"{shown}: expected a STAC Item, found more than {MAX_BYTES >> 20} MB")
     return str(content.decode("utf-8-sig", errors="replace"))
@@ -45,11 +44,8 @@ def file_version(href: str, asset: str) -> str:
         # Object stores are read by GDAL, which does not tell an ETag; the Item may give file:checksum instead.
         return "unversioned"
     shown = hide_secrets(href)
-    try:
-        response = requests.head(href, timeout=TIMEOUT_S, allow_redirects=True)
-    except requests.RequestException as error:
-        raise StoreError(f"asset {asset}: {shown}: the server does not answer ({type(error).__name__})") from error
-    _require_answer(response, shown)
+    with answered(openable(href, asset), f"asset {asset}: {shown}", method="HEAD") as response:
+        _require_answer(response, shown)
     if response.status_code == requests.codes.not_found:
         raise ItemError(f"asset {asset}: {shown} is not there (404)")
     # Signed links often allow GET alone; then nothing is known of the version, and reading will tell.
@@ -58,21 +54,35 @@ def file_version(href: str, asset: str) -> str:
     return f"etag:{facts[0] or facts[2]},size:{facts[1]}"
 
 
+def modified_at(url: str) -> str | None:
+    """Return when a remote file was changed, in RFC 3339, None where the server does not tell."""
+    try:
+        with answered(url, hide_secrets(url), method="HEAD") as response:
+            moment = parsedate_to_datetime(response.headers.get("Last-Modified", ""))
+    except (GeodlError, ValueError):
+        return None
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
 def is_there(href: str, asset: str) -> None:
     """Make sure that a remote file can be had now, by its first byte.
 
     Raises:
+        ItemError: it is not there.
         StoreError: the server does not answer or refuses, or the file lies where nobody can be asked.
     """
     shown = hide_secrets(href)
     if not href.startswith(("http://", "https://")):
         raise StoreError(f"asset {asset}: {shown} cannot be read now")
-    try:
-        with requests.get(href, headers={"Range": "bytes=0-0"}, timeout=TIMEOUT_S, stream=True) as response:
-            if not response.ok:
-                raise StoreError(f"asset {asset}: {shown}: the server answers {response.status_code}")
-    except requests.RequestException as error:
-        raise StoreError(f"asset {asset}: {shown}: the server does not answer ({type(error).__name__})") from error
+    about = f"asset {asset}: {shown}"
+    with answered(openable(href, asset), about, headers={"Range": "bytes=0-0"}) as response:
+        if response.status_code in (requests.codes.not_found, requests.codes.gone):
+            raise ItemError(f"{about} is not there ({response.status_code})")
+        if not response.ok:
+            raise StoreError(f"{about}: the server answers {response.status_code}", hint=REFUSED_HINT)
+        # A server that says yes and cuts the connection has not sent it.
+        if not next(response.iter_content(1), b""):
+            raise StoreError(f"{about}: the server sends nothing")
 
 
 def _require_answer(response: requests.Response, shown: str) -> None:

@@ -1,5 +1,6 @@
 """Raster files: opened, their headers, their validity, and what goes wrong with them."""
 
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,32 +14,42 @@ import rasterio
 from rasterio._err import CPLE_BaseError  # what GDAL raises where rasterio gives it no class of its own
 from rasterio.crs import CRS
 from rasterio.enums import MaskFlags
+from rasterio.env import ensure_env_with_credentials
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 from rasterio.windows import Window as RasterioWindow
 
 from geodl_core.domain.chip import Mask
 from geodl_core.domain.grid import Grid
-from geodl_core.domain.href import hide_secrets
+from geodl_core.domain.href import file_of, hide_secrets, is_inline
 from geodl_core.domain.masks import is_masked
 from geodl_core.domain.plan import BandSource, MaskSource
-from geodl_core.domain.window import Window
+from geodl_core.domain.window import Window, clip, grow
 from geodl_core.errors import DataError, ItemError, StoreError
+from geodl_core.io.access import REMOTE_DRIVERS, access_options
+from geodl_core.io.http import is_there
+from geodl_core.io.signing import explain_refusal, openable, renew_refused
 
 REMOTE = ("http://", "https://", "s3://", "gs://", "az://")
 OPTIONS: dict[str, Any] = {"GDAL_CACHEMAX": 32 << 20}
 """Bytes of decoded blocks. Files are read in whole blocks, each once, so that little need be kept; GDAL's own
 default is a share of the machine's memory, so that a run would take what the machine has."""
 # Over a network GDAL would list the folder for side files at each open, and give up at the first hiccup. A transfer
-# of less than 1 kB/s for 20 s counts as one.
+# of less than 1 kB/s for 10 s counts as one.
 REMOTE_OPTIONS = {
     **OPTIONS,
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
-    "GDAL_HTTP_MAX_RETRY": "3",
+    "GDAL_HTTP_MAX_RETRY": "2",
     "GDAL_HTTP_RETRY_DELAY": "0.5",
     "GDAL_HTTP_CONNECTTIMEOUT": "10",
-    "GDAL_HTTP_LOW_SPEED_TIME": "20",
+    "GDAL_HTTP_LOW_SPEED_TIME": "10",
     "GDAL_HTTP_LOW_SPEED_LIMIT": "1000",
 }
+REMOTE_HINTS = {
+    "s3://": "are credentials set, or GEODL_ANONYMOUS, and GEODL_REQUESTER_PAYS where the reader pays?",
+    "gs://": "are credentials set, or GEODL_ANONYMOUS?",
+    "az://": "are credentials and the account set, or GEODL_ANONYMOUS?",
+}
+HTTP_HINT = "is the network there, the link still signed, and the file a GeoTIFF or JPEG 2000? Copy others first"
 COARSEST_FACTOR = 8
 """The pre-scan reads overviews no coarser than this: what it can overlook is smaller than 8 pixels of the band read."""
 PRESCAN_PIXELS = 1 << 28
@@ -47,6 +58,12 @@ KEPT_PIXELS = 1 << 22
 """Of what a pre-scan found."""
 STRIP_PIXELS = 1 << 22
 """Read at a time."""
+
+
+Part = tuple[float, float, float, float]
+"""Top, left, bottom, right as shares of height and width."""
+WHOLE: Part = (0.0, 0.0, 1.0, 1.0)
+PART_MARGIN_PX = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,45 +87,77 @@ def raster_facts(href: str, asset: str) -> RasterFacts:
         StoreError: a remote raster that does not open.
     """
     with opened(href, asset) as dataset:
-        try:
-            grid = Grid(_crs_text(dataset.crs), tuple(dataset.transform)[:6], dataset.height, dataset.width)
-        except ItemError as error:
-            raise ItemError(f"asset {asset}: {error.message}", error.hint) from error
+        grid = grid_of(dataset, asset)
         return RasterFacts(grid, tuple(dataset.dtypes), tuple(dataset.nodatavals), dataset.block_shapes[0])
 
 
-def prescan_validity(source: BandSource) -> Mask | None:
-    """Return the decimated (h, w) validity of a band from its overviews, or None where reading it would be dear."""
-    return _prescan(source, lambda dataset, values, place: validity(dataset, source, values, **place))
+def grid_of(dataset: Any, asset: str) -> Grid:
+    """Return the pixel space of an open raster.
+
+    Raises:
+        ItemError: it has no CRS, or a transform that cannot be inverted.
+    """
+    try:
+        return Grid(_crs_text(dataset.crs), tuple(dataset.transform)[:6], dataset.height, dataset.width)
+    except ItemError as error:
+        raise ItemError(f"asset {asset}: {error.message}", error.hint) from error
 
 
-def prescan_mask(mask: MaskSource) -> Mask | None:
-    """Return which decimated (h, w) pixels a mask leaves in, from its overviews, or None where that would be dear."""
-    return _prescan(mask.source, lambda _dataset, values, _place: ~is_masked(values, mask.values, mask.bits))
+def prescan_validity(source: BandSource, part: Part = WHOLE) -> Mask | None:
+    """Return the decimated (h, w) validity of a band from its overviews; False outside of the part that is asked for.
+
+    None where reading it would be dear, or where all pixels are valid by what the header says.
+    """
+    if source.nodata is None and np.dtype(source.dtype).kind != "f" and not is_inline(source.href):
+        with opened(source.href, source.asset) as dataset:
+            if MaskFlags.all_valid in dataset.mask_flag_enums[source.index]:
+                return None
+    return _prescan(source, part, lambda dataset, values, place: validity(dataset, source, values, **place))
 
 
-def _prescan(source: BandSource, judge: Callable[[Any, npt.NDArray[Any], dict[str, Any]], Mask]) -> Mask | None:
+def prescan_mask(mask: MaskSource, part: Part = WHOLE) -> Mask | None:
+    """Return which decimated (h, w) pixels a mask leaves in, as `prescan_validity`; None where that would be dear."""
+    return _prescan(mask.source, part, lambda _dataset, values, _place: ~is_masked(values, mask.values, mask.bits))
+
+
+def _prescan(
+    source: BandSource, part: Part, judge: Callable[[Any, npt.NDArray[Any], dict[str, Any]], Mask]
+) -> Mask | None:
     """Return (h, w): whether any of the overview's pixels that stand for it is judged true."""
+    if is_inline(source.href):
+        # A service would be asked for every pixel twice.
+        return None
     with opened(source.href, source.asset) as dataset:
         factors = [factor for factor in dataset.overviews(source.index + 1) if factor <= COARSEST_FACTOR]
     # The overview itself is opened: its rows are read as they are, however its size was rounded.
     level = {"overview_level": len(factors) - 1} if factors else {}
     with opened(source.href, source.asset, **level) as dataset:
-        height, width = dataset.shape
-        if height * width > PRESCAN_PIXELS:
+        asked = _asked_window(part, dataset.shape)
+        if asked.height * asked.width > PRESCAN_PIXELS:
             return None
+        height, width = dataset.shape
         joint = 1
         while (height // joint) * (width // joint) > KEPT_PIXELS:
             joint *= 2
-        strips = []
-        rows = max(STRIP_PIXELS // width // joint, 1) * joint
-        for top in range(0, height, rows):
-            strip = Window(top, 0, min(top + rows, height), width)
-            place = {"window": RasterioWindow(0, strip.top, strip.width, strip.height)}
+        found = np.zeros((-(-height // joint), -(-width // joint)), np.bool_)
+        left = asked.left // joint * joint
+        rows = max(STRIP_PIXELS // max(asked.right - left, 1) // joint, 1) * joint
+        for top in range(asked.top // joint * joint, asked.bottom, rows):
+            strip = Window(top, left, min(top + rows, asked.bottom), asked.right)
+            place = {"window": RasterioWindow(strip.left, strip.top, strip.width, strip.height)}
             with decoding(source.asset, strip):
                 values = dataset.read(source.index + 1, **place)
-                strips.append(_any_of(judge(dataset, values, place), joint))
-        return np.concatenate(strips)
+                judged = _any_of(judge(dataset, values, place), joint)
+            row, col = top // joint, left // joint
+            found[row : row + judged.shape[0], col : col + judged.shape[1]] = judged
+        return found
+
+
+def _asked_window(part: Part, shape: tuple[int, int]) -> Window:
+    """Return the pixels of an overview that a part touches, and a few around them, as rounding may shift them."""
+    height, width = shape
+    exact = Window(int(part[0] * height), int(part[1] * width), math.ceil(part[2] * height), math.ceil(part[3] * width))
+    return clip(grow(exact, PART_MARGIN_PX), height, width)
 
 
 def _any_of(found: Mask, joint: int) -> Mask:
@@ -150,12 +199,12 @@ def _crs_text(crs: CRS | None) -> str:
 
 def is_remote(href: str) -> bool:
     """Say whether a raster is read over a network."""
-    return href.startswith(REMOTE)
+    return href.startswith(REMOTE) or is_inline(href)
 
 
 def gdal_options(href: str) -> dict[str, Any]:
     """Return how GDAL is to read a raster."""
-    return REMOTE_OPTIONS if is_remote(href) else OPTIONS
+    return REMOTE_OPTIONS | access_options(href) if is_remote(href) else OPTIONS
 
 
 @contextmanager
@@ -174,21 +223,39 @@ def open_raster(href: str, asset: str, **options: Any) -> Any:
         ItemError: not there, or not a raster.
         StoreError: a remote raster that does not open.
     """
-    try:
-        with rasterio.Env(**gdal_options(href)), warnings.catch_warnings():
-            # A raster without georeference gets an error of its own, where it matters.
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            return rasterio.open(href, **options)
-    except (RasterioIOError, CPLE_BaseError) as error:
-        shown = hide_secrets(href)
-        if is_remote(href):
-            raise StoreError(
-                f"asset {asset}: {shown} cannot be opened as a raster now",
-                hint="is the network there, the link still signed, and are credentials set?",
-            ) from error
-        there = Path(shown.removeprefix("file://")).exists()
-        found = "a file that cannot be opened as one" if there else "no file"
-        raise ItemError(f"asset {asset}: expected a raster at {shown}, found {found}") from error
+    for is_last in (False, True):
+        try:
+            with rasterio.Env(**gdal_options(href)), warnings.catch_warnings():
+                # A raster without georeference gets an error of its own, where it matters.
+                warnings.simplefilter("ignore", NotGeoreferencedWarning)
+                is_file = is_remote(href) and not is_inline(href)
+                return (open_remote if is_file else rasterio.open)(openable(href, asset), **options)
+        except (RasterioIOError, CPLE_BaseError) as error:
+            if is_last or not renew_refused(href, asset):
+                raise _opening_error(href, asset) from error
+    raise AssertionError("the last try returns or raises")
+
+
+@ensure_env_with_credentials  # type: ignore[untyped-decorator]  # rasterio's
+def open_remote(href: str, **options: Any) -> Any:
+    """Open a file elsewhere, which may name no other files; `rasterio.open` takes one format, not several."""
+    return rasterio.DatasetReader(href, driver=list(REMOTE_DRIVERS), sharing=False, **options)
+
+
+def _opening_error(href: str, asset: str) -> ItemError | StoreError:
+    shown = hide_secrets(href)
+    if is_remote(href):
+        explain_refusal(href, asset)
+        if href.startswith(("http://", "https://")):
+            # It says why, where the server does.
+            is_there(href, asset)
+        return StoreError(
+            f"asset {asset}: {shown} cannot be opened as a raster now",
+            hint=REMOTE_HINTS.get(href[:5], HTTP_HINT),
+        )
+    there = Path(file_of(shown)).exists()
+    found = "a file that cannot be opened as one" if there else "no file"
+    return ItemError(f"asset {asset}: expected a raster at {shown}, found {found}")
 
 
 @contextmanager

@@ -2,12 +2,13 @@
 
 import json
 import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pystac
 
-from geodl_core.domain.href import hide_secrets
+from geodl_core.domain.href import VARIABLE, hide_secrets, is_inline
 from geodl_core.errors import ItemError
 
 
@@ -58,9 +59,31 @@ def parse_item(document: Any, location: str) -> dict[str, Any]:
             item = pystac.Item.from_dict(document, href=_absolute(location), migrate=True)
             item.make_asset_hrefs_absolute()
             migrated: dict[str, Any] = item.to_dict(include_self_link=True, transform_hrefs=False)
+            for key, href in _variables(document, location):
+                migrated["assets"][key]["href"] = href
     except (pystac.STACError, pystac.STACTypeError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise ItemError(f"{shown}: expected a STAC Item, found one that cannot be read ({error})") from error
+    for key, asset in migrated["assets"].items():
+        if is_inline(asset["href"]):
+            raise ItemError(
+                f"{shown}: asset {key}: expected the address of a file, found a service",
+                hint="give the service itself to geodl run",
+            )
     return migrated
+
+
+def _variables(document: Mapping[str, Any], location: str) -> Iterator[tuple[str, str]]:
+    """Yield key and absolute href of the assets that are variables in files, where the Item is a file too.
+
+    pystac takes such names for relative paths.
+    """
+    if "://" in location:
+        return
+    for key, asset in document["assets"].items():
+        match = VARIABLE.fullmatch(str(asset["href"]))
+        if match:
+            file = (Path(location).absolute().parent / match["file"]).as_posix()
+            yield key, str(asset["href"]).replace(match["file"], file, 1)
 
 
 def item_href(item: dict[str, Any]) -> str | None:

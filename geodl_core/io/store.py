@@ -3,6 +3,8 @@
 import errno
 import hashlib
 import os
+import platform
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -14,7 +16,8 @@ import filelock
 from geodl_core.errors import StoreError
 
 DRAFT = ".draft-"
-"""Prefix of the folders of files that are not finished; whoever holds a job's folder may remove them."""
+"""Prefix of the folders of files that are not finished. Machine and process follow, so that what a killed process left
+can be told; whoever holds a job's folder may remove them all."""
 LOCK = ".lock"
 
 
@@ -29,7 +32,8 @@ def atomic_file(target: Path) -> Iterator[Path]:
     """
     with storage_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=DRAFT, dir=target.parent))
+        _remove_orphans(target.parent)
+        folder = Path(tempfile.mkdtemp(prefix=f"{_machine()}{os.getpid()}-", dir=target.parent))
     draft = folder / target.name
     try:
         with storage_errors(target):
@@ -40,6 +44,32 @@ def atomic_file(target: Path) -> Iterator[Path]:
             _sync_folder(target.parent)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _machine() -> str:
+    """Return how drafts of this machine begin."""
+    return f"{DRAFT}{re.sub(r'[^0-9A-Za-z]+', '', platform.node()) or 'here'}-"
+
+
+def _remove_orphans(folder: Path) -> None:
+    """Remove the drafts that processes of this machine left in a folder when they were killed."""
+    mine = _machine()
+    for draft in folder.glob(f"{mine}*"):
+        process = draft.name.removeprefix(mine).partition("-")[0]
+        if process.isdecimal() and not _is_running(int(process)):
+            shutil.rmtree(draft, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    if os.name != "posix":
+        return True  # asking would end it there
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True  # of another user, or not to be told here
+    return True
 
 
 def write_bytes(target: Path, content: bytes) -> None:

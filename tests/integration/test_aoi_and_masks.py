@@ -197,6 +197,7 @@ def test_area_skips_tiles(scene):
     [
         ("10,20,11,21", "scene"),
         ("13.0,47.8,12.9,47.9,1", "degrees"),
+        ("12.9,47.8,12.3,47.9", "scene"),
         ("nowhere.geojson", "nowhere.geojson"),
         ('{"type": "Point", "coordinates": [12, 47]}', "Polygon"),
         ("scene.tif", "scene.tif"),
@@ -281,7 +282,7 @@ def test_small_gaps_are_found(scene, has_overviews):
     if has_overviews:
         with rasterio.open(path, "r+") as dataset:
             dataset.build_overviews([2, 4, 8, 16, 32], Resampling.nearest)
-    document, found = run("--mask", "scl=3")
+    _document, found = run("--mask", "scl=3")
     expected = np.where(classes[0] == 4, whole, 255)
     assert np.array_equal(found, expected)
     assert planned("--mask", "scl=3")["live"] < 10
@@ -295,6 +296,29 @@ def test_another_mask_is_another_job(scene):
     assert planned("--mask", "scl=8,3")["job_id"] == first
     write_raster(scene / "scl.tif", np.zeros((1, *SHAPE), "uint8"))
     assert planned("--mask", "scl=3,8")["job_id"] != first
+
+
+def test_bands_of_one_asset(scene):
+    """Bands that an Item does not tell apart, each said to lie in the same asset, are not silently the same band."""
+    _, whole = run()
+    words = ("scene.json", "-m", "net.emd", "--band", "0=image", "--band", "1=image")
+    result = geodl_here("run", *words, "-o", "again", "--arg", "tile_size=64", "--json")
+    if result.returncode == 0:
+        with rasterio.open(json.loads(result.stdout)["assets"]["classification"]) as dataset:
+            assert np.array_equal(dataset.read(1), whole)
+    else:
+        assert "image" in result.stderr
+        assert result.returncode == 2
+
+
+def test_masks_are_no_bands(scene):
+    """An asset that is named as a mask does not make the choice of bands ambiguous."""
+    for asset in ("scl20", "scl_degrees"):
+        document = json.loads((scene / "scene.json").read_text())
+        del document["assets"][asset]
+        (scene / "scene.json").write_text(json.dumps(document))
+    result = geodl_here("plan", "scene.json", "-m", "net.emd", "--mask", "scl=3", "--dry-run")
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.parametrize(
@@ -343,7 +367,7 @@ def test_probabilities_are_left_out_too(scene):
     """Outside the area, and under the mask, the raster of scores is nodata as the class map is."""
     (scene / "area.geojson").write_text(json.dumps(AREAS["hole"]))
     options = ("--aoi", "area.geojson", "--mask", "scl=3,8", "--arg", "return_probability_raster=float32")
-    document, found = run(*options)
+    _document, found = run(*options)
     (folder,) = {path.parent for path in (scene / "out").rglob("probabilities.tif")}
     scores = raster(folder, "probabilities.tif")
     assert np.array_equal(np.isnan(scores).all(0), found == 255)

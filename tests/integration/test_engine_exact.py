@@ -136,7 +136,7 @@ def test_batches(tmp_path, batch, kind):
 
 
 def test_little_memory(tmp_path):
-    """A memory in which few tiles fit changes no byte; one in which none fits is refused, and how much it takes said."""
+    """A memory in which few tiles fit changes no byte; in one in which none fits it is said what it takes."""
     item, _ = write_scene(tmp_path, (300, 700))
     conv_network(tmp_path / "net.onnx")
     write_emd(tmp_path)
@@ -162,7 +162,7 @@ def wide(tmp_path):
         package = load_package(str(tmp_path / "net.emd"))
         arguments = Arguments(probabilities="uint8", **more)
         planned = plan_scene(read_item(str(item)), load_model(package), arguments)
-        return planned, package, origin_of(read_item(str(item)), package, arguments, "results")
+        return planned, package, origin_of([read_item(str(item))], package, arguments, "results")
 
     return tmp_path, plan
 
@@ -193,7 +193,7 @@ def test_panels_and_shards(wide, network):
     assert tile_shape(planned.plan.grid, planned.plan.core_px)[1] > 7
     first = run_stages(planned, *rest, folder / "first")
     assert {"classification.tif", "probabilities.tif"} <= set(first)
-    cases = [(0, 3, (2, 0, 1)), (2, 1, (0,)), (3, 7, (6, 1, 3, 0, 5, 2, 4)), (1, 3, (1, 2, 0))]
+    cases = [(0, 3, (2, 0, 1)), (2, 1, (0,)), (3, 7, (6, 1, 3, 0, 5, 2, 4))]
     for number, (columns, of, order) in enumerate(cases):
         found = run_stages(with_panels(planned, columns), *rest, folder / str(number), of, order)
         assert found == first, (columns, of)

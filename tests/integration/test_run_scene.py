@@ -40,9 +40,7 @@ def request_for(folder, item, out="out", **more):
     arguments = more.pop("arguments", Arguments())
     package = load_package(str(folder / more.pop("emd", "net.emd")))
     means = Means(**{name: more.pop(name) for name in ("threads", "batch_size", "max_memory_bytes") if name in more})
-    return RunRequest(
-        read_item(str(item)), package, load_model(package), arguments, folder / out, means=means, **more
-    )
+    return RunRequest(read_item(str(item)), package, load_model(package), arguments, folder / out, means=means, **more)
 
 
 def run(request):

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from geodl_core.domain.item import COMMON_NAMES
+from geodl_core.domain.band_names import COMMON_NAMES
 from geodl_core.domain.mlm.loose_json import assets, mapping, objects, sequence
 
 ESRI_BANDS = {

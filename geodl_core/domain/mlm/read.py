@@ -87,6 +87,9 @@ def mlm_keys(item: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
         keys["ExtractBands"] = bands
     keys |= read_scaling(source.get("value_scaling"), len(bands) or shape.get("bands", 0), warnings)
     keys |= _functions(properties, source, warnings)
+    sensor = properties.get("constellation") or properties.get("platform")
+    if isinstance(sensor, str) and sensor:
+        keys["InputRastersProps"] = {"SensorName": sensor}
     batch = properties.get("mlm:batch_size_suggestion")
     if isinstance(batch, int) and batch > 0:
         keys["BatchSize"] = batch

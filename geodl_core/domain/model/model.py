@@ -22,6 +22,7 @@ from geodl_core.domain.model.tensors import (
     output_of,
     sizes_of,
 )
+from geodl_core.domain.model.training import UNTOLD, Training, training_of
 from geodl_core.domain.network.graph import Graph, Tensor
 from geodl_core.domain.network.reach import Reach
 from geodl_core.errors import ModelError
@@ -67,6 +68,8 @@ class Model:
     """What had to be decided, for the run report."""
     bytes_per_px: float | None = None
     """Memory that a run takes for each pixel of its tile, activations at their peak; None where that is not known."""
+    training: Training = UNTOLD
+    """What the definition says of the scenes that it was trained on."""
 
 
 def make_model(
@@ -118,6 +121,7 @@ def make_model(
         halo=halo_of(emd, chip, (source, result, layout), reach, notes),
         is_activated=activation is not None,
         notes=tuple(notes),
+        training=training_of(emd, bands),
     )
 
 

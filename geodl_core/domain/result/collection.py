@@ -6,7 +6,7 @@ from typing import Any
 
 from geodl_core.domain.query import ItemQuery
 from geodl_core.domain.result.item import EXTENSIONS, STAC_VERSION
-from geodl_core.domain.result.result import ClassifiedScene, source_key
+from geodl_core.domain.result.result import ClassifiedScene, sources_key
 
 
 def build_collection(
@@ -70,7 +70,7 @@ def _asset_template(item: Mapping[str, Any]) -> dict[str, Any]:
 
 def current_results_query(scene: ClassifiedScene) -> ItemQuery:
     """Return the search for results of the same source and model that nothing has replaced yet."""
-    wanted = {"geodl:source": source_key(scene.source), "geodl:model": scene.model.name, "deprecated": False}
+    wanted = {"geodl:source": sources_key(scene), "geodl:model": scene.model.name, "deprecated": False}
     equal = [{"op": "=", "args": [{"property": name}, value]} for name, value in wanted.items()]
     return ItemQuery(collections=(scene.collection,), filter={"op": "and", "args": equal})
 

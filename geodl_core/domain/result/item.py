@@ -8,6 +8,7 @@ from typing import Any
 
 from geodl_core.domain.classes import ClassEntry
 from geodl_core.domain.grid import Grid, bbox_wgs84, cell_area_m2, cell_size, outline_wgs84
+from geodl_core.domain.mosaic import joint_properties
 from geodl_core.domain.product import Product
 from geodl_core.domain.result.result import (
     COG_NAME,
@@ -21,7 +22,8 @@ from geodl_core.domain.result.result import (
     output_item_id,
     rerun_command,
     safe_name,
-    source_key,
+    source_name,
+    sources_key,
 )
 
 STAC_VERSION = "1.1.0"
@@ -47,8 +49,8 @@ def build_item(scene: ClassifiedScene, now: datetime) -> dict[str, Any]:
         scene: the result.
         now: when it is built, for `created`, `updated` and `processing:datetime`.
     """
-    item_id = output_item_id(str(scene.source["id"]), scene.model.name, scene.job_id)
-    geometry = outline_wgs84(scene.grid)
+    item_id = output_item_id(_source_name(scene), scene.model.name, scene.job_id)
+    geometry = dict(scene.footprint or outline_wgs84(scene.grid))
     return {
         "type": "Feature",
         "stac_version": STAC_VERSION,
@@ -64,16 +66,17 @@ def build_item(scene: ClassifiedScene, now: datetime) -> dict[str, Any]:
 
 
 def _properties(scene: ClassifiedScene, now: datetime) -> dict[str, Any]:
-    source = scene.source.get("properties", {})
     stamp = now.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    properties = {key: source[key] for key in COPIED_PROPERTIES if key in source}
+    properties = joint_properties([scene.source, *scene.others], COPIED_PROPERTIES)
+    ids = ", ".join(str(item["id"]) for item in (scene.source, *scene.others))
+    source = f"a mosaic of Items {ids}" if scene.others else f"Item {ids}"
     total = scene.grid.height * scene.grid.width
     # Of a middle pixel: exact on equal-area grids, within a few tenths of a percent on a UTM tile.
     area = cell_area_m2(scene.grid)
     valid = total - scene.counts.get(scene.storage.nodata, 0)
     properties.update(
         {
-            "title": f"{scene.source['id']} classified by {scene.model.name}",
+            "title": f"{_source_name(scene)} classified by {scene.model.name}",
             "created": stamp,
             "updated": stamp,
             "version": scene.job_id[:8],
@@ -84,15 +87,16 @@ def _properties(scene: ClassifiedScene, now: datetime) -> dict[str, Any]:
             "processing:level": "L4",
             "processing:datetime": stamp,
             "processing:software": dict(scene.software),
-            "processing:lineage": f"Pixel classification of Item {scene.source['id']} by model {scene.model.name}.",
+            "processing:lineage": f"Pixel classification of {source} by model {scene.model.name}.",
             "geodl:job_id": scene.job_id,
-            "geodl:source": source_key(scene.source),
+            "geodl:source": sources_key(scene),
             "geodl:model": scene.model.name,
             "geodl:model_version": scene.model.version,
             "geodl:model_sha256": scene.model.digest,
             "geodl:arguments": dict(scene.arguments),
             "geodl:bands": dict(scene.bands),
             "geodl:radiometry": dict(scene.radiometry),
+            "geodl:warnings": list(scene.warnings) or None,
             "geodl:valid_percentage": round(100 * valid / total, 4),
             "geodl:pixel_area_m2": None if area is None else round(area, 6),
             "geodl:rerun": rerun_command(scene),
@@ -103,13 +107,17 @@ def _properties(scene: ClassifiedScene, now: datetime) -> dict[str, Any]:
     return {key: value for key, value in properties.items() if value is not None or key in ("datetime", "proj:code")}
 
 
+def _source_name(scene: ClassifiedScene) -> str:
+    return source_name(str(scene.source["id"]), is_mosaic=bool(scene.others))
+
+
 def _links(scene: ClassifiedScene, item_id: str) -> list[dict[str, Any]]:
     links: list[dict[str, Any]] = [
         {"rel": "self", "href": f"./{safe_name(item_id)}.json", "type": "application/geo+json"},
         {"rel": "collection", "href": "../collection.json", "type": "application/json"},
     ]
-    if scene.source_href:
-        links.append({"rel": "derived_from", "href": scene.source_href, "type": "application/geo+json"})
+    sources = zip((scene.source, *scene.others), (scene.source_href, *scene.other_hrefs), strict=False)
+    links += [{"rel": "derived_from", "href": href, "type": _type_of(source)} for source, href in sources if href]
     links.append(
         {
             "rel": "derived_from",
@@ -120,6 +128,12 @@ def _links(scene: ClassifiedScene, item_id: str) -> list[dict[str, Any]]:
         }
     )
     return links
+
+
+def _type_of(source: Mapping[str, Any]) -> str:
+    """Return the media type of what a source Item was read from: itself, or the raster that it was made of."""
+    said = next((str(link.get("type")) for link in source.get("links", ()) if link.get("rel") == "self"), "")
+    return said if said.startswith(("image/", "application/x-")) else "application/geo+json"
 
 
 def _assets(scene: ClassifiedScene) -> dict[str, Any]:

@@ -42,7 +42,7 @@ class ClassifiedScene:
     """What is known once a scene is classified and written."""
 
     source: Mapping[str, Any]
-    """The source Item."""
+    """The source Item; of a mosaic the first."""
     source_href: str | None
     model: Model
     model_href: str
@@ -65,6 +65,13 @@ class ClassifiedScene:
     collection: str
     software: Mapping[str, str]
     """Name → version of what computed it."""
+    footprint: Mapping[str, Any] | None = None
+    """GeoJSON of where there is a result; None: the grid's outline."""
+    others: tuple[Mapping[str, Any], ...] = ()
+    """Further Items of a mosaic, in order."""
+    other_hrefs: tuple[str | None, ...] = ()
+    warnings: tuple[str, ...] = ()
+    """Where the scene may not be what its Item says, or what the model was made for."""
 
 
 def output_item_id(source_id: str, model_name: str, job_id: str) -> str:
@@ -109,6 +116,16 @@ def source_key(source: Mapping[str, Any]) -> str:
     return f"{source['collection']}/{source['id']}" if source.get("collection") else str(source["id"])
 
 
+def source_name(item_id: str, is_mosaic: bool) -> str:
+    """Return what a result's id says of its source."""
+    return f"{item_id}_mosaic" if is_mosaic else item_id
+
+
+def sources_key(scene: ClassifiedScene) -> str:
+    """Return the source's key; of a mosaic those of all Items, sorted, so that it is the same in any order."""
+    return ",".join(sorted(map(source_key, (scene.source, *scene.others))))
+
+
 def mask_text(asset: str, values: Iterable[int | str]) -> str:
     """Return a mask as the command line takes it."""
     return f"{asset}={','.join(map(str, values))}"
@@ -116,7 +133,9 @@ def mask_text(asset: str, values: Iterable[int | str]) -> str:
 
 def rerun_command(scene: ClassifiedScene) -> str:
     """Return the command line that computes the same bytes again."""
-    words = ["geodl", "run", scene.source_href or f"catalog:{source_key(scene.source)}"]
+    places = zip((scene.source, *scene.others), (scene.source_href, *scene.other_hrefs), strict=True)
+    words = ["geodl", "run", *(href or f"catalog:{source_key(item)}" for item, href in places)]
+    words += ["--mosaic", "first"] if scene.others else []
     words += ["--model", scene.model_href]
     if scene.collection != output_collection_id(scene.model.name):
         words += ["--collection", scene.collection]

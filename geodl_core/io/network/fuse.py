@@ -21,6 +21,8 @@ PIXELS = f"{PREFIX}pixels"
 CORE = f"{PREFIX}core"
 CROP_OPSET = 10
 """From it on what a Slice keeps may be an input."""
+BROADCAST_OPSET = 8
+"""From it on Max takes one number a band."""
 LEAST = -3.0e38
 """A score that no class has."""
 ANSWER = f"{PREFIX}answer"
@@ -51,14 +53,17 @@ class Yield:
     """Class index that is never chosen."""
     is_for_cpu: bool = False
     """Whether operators are put in forms that onnxruntime's CPU provider computes faster."""
+    classes_too: bool = False
+    """With scores: a last channel holds the class index, chosen from the network's own answer. Scores that were made
+    probabilities may tie where logits do not."""
 
 
 def fuse(file: GraphFile, model: Model, feed: Feed, wanted: Yield = Yield()) -> bytes:  # frozen
     """Build the graph that takes stored pixel values and gives class indices.
 
-    stored values → float → × scale + offset → preprocessing graph → the network → result to the input's pixels where
-    it is coarser → cut to the core → activation where it has none and one is needed → ArgMax (scores) or > threshold
-    (mask).
+    stored values → float → raised to the floor → × scale + offset → preprocessing graph → the network → result to the
+    input's pixels where it is coarser → cut to the core → activation where it has none and one is needed → ArgMax
+    (scores) or > threshold (mask).
 
     Args:
         file: the model's own graph, left as it is.
@@ -116,6 +121,13 @@ def _before(model: Model, feed: Feed, opset: int, graph: onnx.GraphProto) -> lis
     radiometry = feed.radiometry
     is_identity = set(radiometry.scale) == {1.0} and set(radiometry.offset) == {0.0}
     steps: list[Step] = [("Cast", [], {"to": TensorProto.FLOAT})]
+    if radiometry.floor:
+        if opset < BROADCAST_OPSET:
+            raise ModelError(
+                f"dn_harmonised needs a network of ONNX opset {BROADCAST_OPSET} or later, found {opset}",
+                hint="export the network with a later opset, or run it with --radiometry raw or reflectance",
+            )
+        steps.append(("Max", [f"{PREFIX}floor"], {}))
     if not is_identity:
         steps += [("Mul", [f"{PREFIX}scale"], {}), ("Add", [f"{PREFIX}offset"], {})]
     tail: list[Step] = []
@@ -165,16 +177,24 @@ def _after(model: Model, wanted: Yield, crops: bool) -> list[onnx.NodeProto]:
         steps.append(("Resize", [f"{PREFIX}region", f"{PREFIX}coarsening"], _resize_attributes(model)))
     if crops:
         steps.append(("Slice", [f"{PREFIX}core_start", f"{PREFIX}core_stop", f"{PREFIX}core_axes"], {}))
-    steps += _activation_steps(model, wanted)
-    if not wanted.scores:
-        steps += _decision_steps(model, wanted)
-    steps.append(("Cast", [], {"to": _answer_type(model, wanted)}))
+    typed: Step = ("Cast", [], {"to": _answer_type(model, wanted)})
     bounds = []
     if crops:
         for end, first, last in (("start", "zero", "two"), ("stop", "two", "four")):
             inputs = [CORE, f"{PREFIX}{first}", f"{PREFIX}{last}"]
             bounds.append(helper.make_node("Slice", inputs, [f"{PREFIX}core_{end}"], f"{PREFIX}core_{end}_Slice"))
-    return [*bounds, *_chain("after", model.result.name, steps, ANSWER)]
+    scores, decision = _activation_steps(model, wanted), _decision_steps(model, wanted)
+    if not (wanted.scores and wanted.classes_too):
+        steps += scores if wanted.scores else [*scores, *decision]
+        return [*bounds, *_chain("after", model.result.name, [*steps, typed], ANSWER)]
+    cut, each, chosen = (f"{PREFIX}{name}" for name in ("cut", "each", "chosen"))
+    return [
+        *bounds,
+        *_chain("after", model.result.name, [*steps, TO_FLOAT], cut),
+        *_chain("scores", cut, [*scores, typed], each),
+        *_chain("class", cut, [*decision, TO_FLOAT], chosen),
+        helper.make_node("Concat", [each, chosen], [ANSWER], f"{PREFIX}Concat", axis=1),
+    ]
 
 
 def _activation_steps(model: Model, wanted: Yield) -> list[Step]:
@@ -195,7 +215,7 @@ def _decision_steps(model: Model, wanted: Yield) -> list[Step]:
     if model.output == "scores":
         is_open = wanted.left_out is None
         left_out: list[Step] = [] if is_open else [TO_FLOAT, ("Add", [f"{PREFIX}left_out"], {})]
-        return [*left_out, ("ArgMax", [], {"axis": 1, "keepdims": 0})]
+        return [*left_out, ("ArgMax", [], {"axis": 1, "keepdims": int(wanted.classes_too)})]
     if model.output == "mask":
         return [TO_FLOAT, ("Greater", [f"{PREFIX}threshold"], {})]
     return []
@@ -221,9 +241,9 @@ def _chain(stage: str, start: str, steps: list[Step], end: str) -> list[onnx.Nod
 
 
 def _constants(radiometry: Radiometry, model: Model, wanted: Yield) -> list[TensorProto]:
-    values = {"scale": radiometry.scale, "offset": radiometry.offset}
+    values = {"scale": radiometry.scale, "offset": radiometry.offset, "floor": radiometry.floor}
     arrays: dict[str, Any] = {
-        name: np.asarray(numbers, np.float32).reshape(1, -1, 1, 1) for name, numbers in values.items()
+        name: np.asarray(numbers, np.float32).reshape(1, -1, 1, 1) for name, numbers in values.items() if numbers
     }
     arrays |= {name: np.asarray([number], np.int64) for name, number in (("zero", 0), ("two", 2), ("four", 4))}
     rank = len(model.result.shape)

@@ -1,5 +1,7 @@
 """Chips: padding against numpy, upsampling against GDAL."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import rasterio
@@ -9,7 +11,7 @@ from rasterio.enums import Resampling
 from rasterio.io import MemoryFile
 from rasterio.vrt import WarpedVRT
 
-from geodl_core.domain.chip import padded_indices, to_class_ids, upsample_bilinear
+from geodl_core.domain.chip import padded_indices, to_class_ids, upsample
 
 
 @given(st.integers(1, 12), st.integers(0, 40), st.integers(0, 40), st.sampled_from(["reflect", "edge"]))
@@ -34,12 +36,16 @@ def fine(start: int, stop: int, coarse_start: int = 0) -> tuple[np.ndarray, int]
     return np.arange(start, stop, dtype=np.int64), coarse_start
 
 
-def upsample_whole(coarse: np.ndarray, valid: np.ndarray, ratio: int) -> tuple[np.ndarray, np.ndarray]:
+def upsample_whole(
+    coarse: np.ndarray, valid: np.ndarray, ratio: int, kind: Any = "bilinear"
+) -> tuple[np.ndarray, np.ndarray]:
     height, width = coarse.shape
-    return upsample_bilinear(coarse, valid, fine(0, height * ratio), fine(0, width * ratio), ratio)
+    return upsample(coarse, valid, fine(0, height * ratio), fine(0, width * ratio), (ratio, kind))
 
 
-def warped(coarse: np.ndarray, ratio: int, nodata: float | None) -> tuple[np.ndarray, np.ndarray]:
+def warped(
+    coarse: np.ndarray, ratio: int, nodata: float | None, how: Resampling = Resampling.bilinear
+) -> tuple[np.ndarray, np.ndarray]:
     """Let GDAL bring the raster to the fine grid: values and their mask."""
     height, width = coarse.shape
     transform = rasterio.Affine(10.0 * ratio, 0, 600000, 0, -10.0 * ratio, 5400000)
@@ -55,7 +61,7 @@ def warped(coarse: np.ndarray, ratio: int, nodata: float | None) -> tuple[np.nda
                 **options,
                 height=height * ratio,
                 width=width * ratio,
-                resampling=Resampling.bilinear,
+                resampling=how,
                 tolerance=1e-9,  # 0 makes rasterio 1.4 fail
             ) as vrt,
         ):
@@ -72,6 +78,36 @@ def test_upsampling_against_gdal(height: int, width: int, ratio: int, seed: int)
     assert valid.all()
     assert values.dtype == np.float32
     np.testing.assert_allclose(values, expected, atol=1e-3)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(6, 12), st.integers(6, 12), st.integers(2, 6), st.integers(0, 1 << 30))
+def test_cubic_upsampling_against_gdal(height: int, width: int, ratio: int, seed: int) -> None:
+    """`cubic` is GDAL's away from the borders, also where pixels far away are invalid; next to those it is bilinear."""
+    coarse = np.random.default_rng(seed).uniform(0, 100, (height, width)).astype(np.float32)
+    expected, _ = warped(coarse, ratio, None, Resampling.cubic)
+    valid = np.ones(coarse.shape, np.bool_)
+    inner = np.s_[2 * ratio : -2 * ratio, 2 * ratio : -2 * ratio]
+    values, _ = upsample_whole(coarse, valid, ratio, "cubic")
+    np.testing.assert_allclose(values[inner], expected[inner], atol=1e-3)
+    valid[0, 0] = False
+    holed, found = upsample_whole(coarse, valid, ratio, "cubic")
+    np.testing.assert_array_equal(holed[3 * ratio :, 3 * ratio :], values[3 * ratio :, 3 * ratio :])
+    plain, _ = upsample_whole(coarse, valid, ratio)
+    np.testing.assert_array_equal(holed[:ratio, :ratio], plain[:ratio, :ratio])
+    assert not found[:ratio, :ratio].any()
+    assert np.isfinite(holed).all()
+
+
+@pytest.mark.parametrize("ratio", [2, 3, 6])
+def test_nearest_upsampling(ratio: int) -> None:
+    """`nearest` repeats pixels."""
+    coarse = np.random.default_rng(ratio).integers(1, 9, (5, 7)).astype(np.uint8)
+    valid = coarse != 3
+    values, found = upsample_whole(coarse, valid, ratio, "nearest")
+    block = np.ones((ratio, ratio), np.uint8)
+    np.testing.assert_array_equal(values, np.kron(np.where(valid, coarse, 0), block))
+    np.testing.assert_array_equal(found, np.kron(valid, block))
 
 
 @settings(max_examples=60, deadline=None)
@@ -103,12 +139,12 @@ def test_upsampling_a_window_is_a_part_of_the_whole(ratio: int, has_gaps: bool, 
     bottom, right = data.draw(st.integers(top + 1, height * ratio)), data.draw(st.integers(left + 1, width * ratio))
     first, last = max(top // ratio - 1, 0), min((bottom - 1) // ratio + 2, height)
     begin, end = max(left // ratio - 1, 0), min((right - 1) // ratio + 2, width)
-    part, part_valid = upsample_bilinear(
+    part, part_valid = upsample(
         coarse[first:last, begin:end],
         valid[first:last, begin:end],
         fine(top, bottom, first),
         fine(left, right, begin),
-        ratio,
+        (ratio, "bilinear"),
     )
     np.testing.assert_array_equal(part_valid, whole_valid[top:bottom, left:right])
     np.testing.assert_allclose(part, whole[top:bottom, left:right], rtol=1e-6)
@@ -123,7 +159,7 @@ def test_upsampling_a_window_is_bit_equal_to_the_whole() -> None:
     for ratio in (2, 3, 5, 6, 7):
         whole, _ = upsample_whole(coarse, valid, ratio)
         rows, cols = fine(0, 6 * ratio), fine(0, 6 * ratio)
-        part, _ = upsample_bilinear(coarse[:8, :8], valid[:8, :8], rows, cols, ratio)
+        part, _ = upsample(coarse[:8, :8], valid[:8, :8], rows, cols, (ratio, "bilinear"))
         np.testing.assert_array_equal(part, whole[: 6 * ratio, : 6 * ratio])
 
 

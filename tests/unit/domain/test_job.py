@@ -7,7 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geodl_core.domain.grid import Grid
-from geodl_core.domain.job import COMPRESSIONS, PADS, Arguments, InputIdentity, Job, arguments_json, job_id
+from geodl_core.domain.job import (
+    COMPRESSIONS,
+    PADS,
+    Arguments,
+    InputIdentity,
+    Job,
+    MosaicItem,
+    arguments_json,
+    job_id,
+)
+from geodl_core.domain.masks import BitField
 from geodl_core.domain.radiometry import Radiometry
 from geodl_core.errors import InputError
 
@@ -26,6 +36,7 @@ JOB = Job(
     threshold=0.5,
     compress="deflate",
 )
+MOSAIC_ITEM = MosaicItem("c", "i", JOB.inputs, (), (), JOB.radiometry)
 CHANGES = [
     {"collection": None},
     {"collection": "d"},
@@ -61,6 +72,14 @@ CHANGES = [
     {"probabilities": "uint8"},
     {"probabilities": "float32"},
     {"precision": "fp16"},
+    {"resampling": "cubic"},
+    {"resampling": "nearest"},
+    {"mask_bits": ((BitField(3, 1, (1,)),),)},
+    {"mask_bits": ((BitField(4, 1, (1,)),),)},
+    {"mosaic": (MOSAIC_ITEM,)},
+    {"mosaic": (MOSAIC_ITEM, replace(MOSAIC_ITEM, item_id="j"))},
+    {"mosaic": (replace(MOSAIC_ITEM, item_id="j"), MOSAIC_ITEM)},
+    {"mosaic": (replace(MOSAIC_ITEM, radiometry=Radiometry("raw", (2.0,), (0.0,), None)),)},
 ]
 
 

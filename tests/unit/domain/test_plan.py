@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from geodl_core.domain.grid import Grid
 from geodl_core.domain.job import Pad
+from geodl_core.domain.masks import BitField
 from geodl_core.domain.plan import (
     SHARD_PIXELS,
     BandSource,
+    Layer,
     MaskSource,
     Plan,
     Shard,
@@ -26,6 +28,8 @@ from geodl_core.domain.plan import (
     tile_count,
     tile_shape,
 )
+from geodl_core.domain.radiometry import Radiometry
+from geodl_core.domain.window import Window
 from geodl_core.errors import PlanError
 
 sides = st.integers(1, 90)
@@ -250,6 +254,11 @@ CHANGES = [
     {"area": None},
     {"area": "{ }"},
     {"panel_cols": 0},
+    {"masks": (replace(SCENE, bits=(BitField(3, 1, (1,)),)),)},
+    {"layers": (Layer(Window(0, 0, 9, 9), (RED,)),)},
+    {"layers": (Layer(Window(0, 0, 9, 9), (RED,), (SCENE,)),)},
+    {"layers": (Layer(Window(0, 1, 9, 9), (RED,)),)},
+    {"layers": (Layer(Window(0, 0, 9, 9), (RED,), (), Radiometry("raw", (1.0,), (0.0,), None)),)},
 ]
 
 

@@ -252,3 +252,15 @@ def test_cutting(height: int, width: int, rows: int, cols: int, data: st.DataObj
     inside = [cell for cell in cells if -height < cell[0][0] < rows and -width < cell[0][1] < cols]
     cut(inside, target)
     np.testing.assert_array_equal(target, wide[:, 20 : 20 + rows, 20 : 20 + cols])
+
+
+def test_equal_windows_are_taken_as_often_as_told(pool: ThreadPoolExecutor) -> None:
+    """Windows that are told more than once are held for each time, in any order of taking, and then let go."""
+    source = Source()
+    store = store_of(source, pool)
+    windows = [(0, 0, 1, 2), (0, 1, 1, 2), (0, 0, 1, 2), (0, 0, 1, 2), (0, 1, 1, 2)]
+    store.announce(windows)
+    for window in reversed(windows):
+        check(window, store.take(window))
+    assert sorted(source.loads) == needed((0, 0, 1, 3))
+    assert held(store) == 0

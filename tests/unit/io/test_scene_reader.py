@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+import rasterio.warp
 from affine import Affine
 
 from geodl_core.domain.grid import Grid
