@@ -262,6 +262,8 @@ def area_of(text: str | None) -> str | None:
 
     if text is None:
         return None
+    if Path(text).suffix.lower() in (".json", ".geojson") and not Path(text).is_file():
+        raise InputError(f"--aoi {text}: expected a GeoJSON file, found none")
     if text.lstrip().startswith("{") or not Path(text).is_file():
         return read_area(text).geojson
     try:

@@ -37,6 +37,11 @@ def plan_lines(planned: "ScenePlan", live: int) -> Iterator[str]:
         f"tiles    {live} of {tiles} live, {read[0]} × {read[1]} pixels read, "
         f"halo {plan.halo_px} (from {model.halo.origin}), padding at the scene's border: {plan.pad}"
     )
+    for mask in plan.masks:
+        values = ", ".join(map(str, mask.values)) or "as its bits say"
+        yield f"mask     nodata where {mask.source.asset} is {values}"
+    if plan.area:
+        yield "area     nodata outside of the area of interest"
     for note in planned.notes:
         yield f"note     {note}"
     for warning in planned.warnings:

@@ -144,7 +144,7 @@ def _print_table(items: list[dict[str, Any]]) -> None:
     results = [_results(item) for item in items]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("collection", overflow="fold", max_width=16)
-    table.add_column("id", overflow="fold", min_width=24)
+    table.add_column("id", no_wrap=True, overflow="ignore")
     table.add_column("datetime", no_wrap=True)
     # Whoever looks at results wants to know what was found; of scenes, which bands there are.
     table.add_column("result" if any(results) else "assets", overflow="fold")

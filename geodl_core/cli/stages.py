@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.argument("items", nargs=-1, required=True, metavar="ITEM...")
 @with_options(JOB_OPTIONS, MEANS_OPTIONS)
 @click.option("--to", metavar="FOLDER|URL", help="Where the plan is written.  [default: the result's folder in --out]")
-@click.option("--calibrate", is_flag=True, help="Infer two tiles first, for a better estimate.")
+@click.option("--calibrate", is_flag=True, help="Infer a tile first, even where the rate is known.")
 @click.option("--dry-run", is_flag=True, help="Write nothing.")
 @click.option("--json", "is_json", is_flag=True, help="Print one JSON object, for machines.")
 def plan(items: tuple[str, ...], model: str, is_json: bool, **options: Any) -> None:
@@ -45,12 +45,12 @@ def plan(items: tuple[str, ...], model: str, is_json: bool, **options: Any) -> N
     sources = (asked.item, *asked.others)
     planned = plan_items(sources, asked.model, asked.arguments)
     collection = options["collection"] or output_collection_id(asked.model.name)
-    estimate = estimate_run(planned, asked.package, means, is_calibrated=options["calibrate"])
+    estimate = estimate_run(planned, asked.package, means, is_calibrated=options["calibrate"] or None)
     written = None
     if not options["dry_run"]:
         origin = origin_of(sources, asked.package, asked.arguments, collection)
         place = options["to"] or str(result_folder(asked.out, planned, collection))
-        written = write_plan(place, planned, asked.package, origin, options["shards"])
+        written = write_plan(place, planned, asked.package, origin, (options["shards"], asked.batch_size))
     if is_json:
         click.echo(json.dumps({"plan": written, "job_id": planned.plan.job_id, **estimate.as_json(options["shards"])}))
         return
@@ -65,7 +65,7 @@ def plan(items: tuple[str, ...], model: str, is_json: bool, **options: Any) -> N
 @click.argument("n", type=click.IntRange(min=0))
 @click.argument("of", type=click.IntRange(min=1))
 @with_options(MEANS_OPTIONS)
-@click.option("--batch-size", type=click.IntRange(min=1), default=1, help="Tiles given to the network at a time.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Tiles at a time.  [default: as planned]")
 @click.option("--force", is_flag=True, help="Compute anew what exists.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def shard(plan: str, n: int, of: int, force: bool, quiet: bool, **options: Any) -> None:
@@ -94,7 +94,7 @@ def shard(plan: str, n: int, of: int, force: bool, quiet: bool, **options: Any) 
             return
         require_unchanged(opened.planned.job, opened.planned.plan)
         progress.listen(Event("planned", opened.planned, task.header.tiles))
-        means = read_means(options, options["batch_size"])
+        means = read_means(options, options["batch_size"] or opened.document.batch_size)
         with open_worker(
             opened.planned, opened.package, means, lambda count: progress.listen(Event("tiles", tiles=count)), [task]
         ) as worker:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from geodl_core.domain.augment import MERGE_POLICIES, MergePolicy
 from geodl_core.domain.grid import Grid
+from geodl_core.domain.href import hide_secrets
 from geodl_core.domain.masks import BitField
 from geodl_core.domain.placing import RESAMPLINGS, Resampling
 from geodl_core.domain.product import SCORE_TYPES, ScoreType
@@ -185,7 +186,7 @@ def arguments_json(arguments: Arguments) -> dict[str, Any]:
         "precision": arguments.precision if arguments.precision != "fp32" else None,
         "cell_size": arguments.cell_size,
         "crs": arguments.crs,
-        "snap": arguments.snap,
+        "snap": hide_secrets(arguments.snap) if arguments.snap else None,
         "resampling": arguments.resampling if arguments.resampling != "bilinear" else None,
         "tile_memory": arguments.tile_memory_bytes if arguments.tile_memory_bytes != TILE_MEMORY_BYTES else None,
     }

@@ -34,7 +34,7 @@ def order_items(items: Sequence[Mapping[str, Any]], order: Order) -> list[Mappin
     Raises:
         InputError: one is given twice.
     """
-    keys = [(item.get("collection"), item["id"]) for item in items]
+    keys = [(item.get("collection"), item["id"], str(item.get("bbox"))) for item in items]
     twice = next((key[1] for key in keys if keys.count(key) > 1), None)
     if twice is not None:
         raise InputError(f"--mosaic: expected different Items, found {twice} twice")

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from geodl_core.domain.item import Band
 from geodl_core.domain.job import Arguments, Job, job_id
-from geodl_core.domain.plan import Plan
+from geodl_core.domain.plan import Plan, live_tiles
 from geodl_core.domain.radiometry import Radiometry
 from geodl_core.errors import GeodlError, PlanError
 
@@ -27,6 +27,8 @@ class PlanDocument(BaseModel):
     plan: Plan
     shards: int
     """How many shards it is meant to be run in."""
+    batch_size: int = 1
+    """Tiles given to a network of open batch at a time, where a shard is not told otherwise."""
     bands: tuple[Band, ...]
     notes: tuple[str, ...]
     rule: str = ""
@@ -77,7 +79,11 @@ def parse_plan(content: bytes, shown: str) -> PlanDocument:
             f"{shown}: the plan is of another job than the one it names",
             hint="it was changed, or made by another version of geodl: plan again",
         )
-    different = [name for name, (planned, asked) in _both(document.job, document.plan).items() if planned != asked]
+    different = [
+        name
+        for name, (planned, asked) in _both(document.job, document.plan, document.shards).items()
+        if planned != asked
+    ]
     if different:
         raise PlanError(
             f"{shown}: the plan is laid out otherwise than its job: {', '.join(different)}", hint="plan again"
@@ -85,7 +91,7 @@ def parse_plan(content: bytes, shown: str) -> PlanDocument:
     return document
 
 
-def _both(job: Job, plan: Plan) -> dict[str, tuple[Any, Any]]:
+def _both(job: Job, plan: Plan, shards: int) -> dict[str, tuple[Any, Any]]:
     """Return what a plan and its job both say, as text where NaN must equal itself."""
     names = ("grid", "core_px", "halo_px", "blend_px", "pad", "area")
     same: dict[str, tuple[Any, Any]] = {name: (getattr(plan, name), getattr(job, name)) for name in names}
@@ -95,4 +101,9 @@ def _both(job: Job, plan: Plan) -> dict[str, tuple[Any, Any]]:
     same["masks"] = (masks, [(entry.asset, entry.index, tuple(values)) for entry, values in job.masks])
     layers = [[(source.asset, source.index) for source in layer.sources] for layer in plan.layers]
     same["layers"] = (layers, [[(entry.asset, entry.index) for entry in item.inputs] for item in job.mosaic])
+    bits = [tuple(mask.bits) for mask in plan.masks]
+    same["mask_bits"] = (bits if any(bits) else [], [tuple(entry) for entry in job.mask_bits])
+    own = [(layer.radiometry, item.radiometry) for layer, item in zip(plan.layers, job.mosaic, strict=False)]
+    same["layer_radiometry"] = ([asked for asked, _ in own if asked], [item for asked, item in own if asked])
+    same["shards"] = (1 <= shards <= max(1, len(live_tiles(plan))), True)
     return same

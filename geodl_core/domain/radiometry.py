@@ -212,7 +212,8 @@ def _source_range(
     raise ItemError(
         f"Item {scene.id}: the model wants its DataRange, but nothing says which range of the {dtypes} values "
         "is mapped to it: the bands have no scale and no statistics",
-        hint="give the range of the pixel values with --source-range MIN,MAX, such as 0,10000",
+        hint="an Item with scale and offset tells it (geodl item make --scale 0.0001 --offset -0.1 for Sentinel-2 "
+        "since 2022); or give the range that the model's DataRange means with --source-range MIN,MAX",
     )
 
 

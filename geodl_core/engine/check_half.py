@@ -32,7 +32,13 @@ class HalfCheck:
         return self.agreeing / self.pixels if self.pixels else 0.0
 
 
-def check_half(full: Session, half: Session, chips: Iterable[npt.NDArray[Any]], threshold: float = 0.5) -> HalfCheck:
+def check_half(
+    full: Session,
+    half: Session,
+    chips: Iterable[npt.NDArray[Any]],
+    threshold: float = 0.5,
+    has_class: bool = False,
+) -> HalfCheck:
     """Compare a graph with its version in fp16, tile by tile.
 
     Assumes tiles that are nodata in no large part, where every arithmetic agrees.
@@ -40,8 +46,9 @@ def check_half(full: Session, half: Session, chips: Iterable[npt.NDArray[Any]], 
     Args:
         full: a session on the graph in fp32.
         half: one on the same graph in fp16.
-        chips: (C, H, W) stored values.
+        chips: (C, H, W) stored values, or (N, C, H, W) for a graph of fixed batch.
         threshold: above which a score of a mask (one channel) means its class.
+        has_class: whether a last channel of the scores is the class index.
 
     Raises:
         InferenceError: a run failed.
@@ -49,11 +56,13 @@ def check_half(full: Session, half: Session, chips: Iterable[npt.NDArray[Any]], 
     tiles = pixels = agreeing = 0
     largest: float | None = None
     for chip in chips:
-        wanted, found = full.infer(chip[None]), half.infer(chip[None])
+        batch = chip if chip.ndim == 4 else chip[None]
+        wanted, found = full.infer(batch), half.infer(batch)
         if wanted.dtype.kind == "f":
-            difference = float(np.abs(wanted - found).max(initial=0))
+            scores = slice(None, -1) if has_class else slice(None)
+            difference = float(np.abs(wanted[:, scores] - found[:, scores]).max(initial=0))
             largest = max(largest or 0.0, difference if np.isfinite(difference) else np.inf)
-            wanted, found = _classes(wanted, threshold), _classes(found, threshold)
+            wanted, found = (answer[:, -1] if has_class else _classes(answer, threshold) for answer in (wanted, found))
         tiles += 1
         pixels += wanted.size
         agreeing += int((wanted == found).sum())

@@ -1,6 +1,7 @@
 """Merge the parts of a scene into its rasters."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from geodl_core.domain.job import Compression
@@ -9,6 +10,7 @@ from geodl_core.domain.plan import Plan
 from geodl_core.domain.product import Product
 from geodl_core.domain.result.result import RASTER_NAMES
 from geodl_core.engine.run_shard import Task, block_format
+from geodl_core.engine.session import usable_cores
 from geodl_core.io.cog_layout import CogSpec
 from geodl_core.io.cog_write import write_cog
 from geodl_core.io.part_set import PartSet
@@ -37,16 +39,20 @@ def merge_scene(
         StoreError: a raster cannot be written.
     """
     folder, compression = target
-    with PartSet([(task.path, task.header) for task in tasks], folder) as parts:
+    parts_of = [(task.path, task.header) for task in tasks]
+    with PartSet(parts_of, folder) as parts, ThreadPoolExecutor(usable_cores()) as pool:
         for product in products:
             spec = CogSpec(
                 grid=plan.grid,
                 format=block_format(product, compression),
                 halve=product.halve,
+                scale=product.scale,
                 colours={entry.value: entry.color for entry in model.classes} if product.samples == 1 else {},
                 descriptions=() if product.samples == 1 else tuple(entry.name for entry in model.classes),
             )
-            write_cog(folder / RASTER_NAMES[product.name], spec, parts.blocks(product.name, spec.format, product.halve))
+            write_cog(
+                folder / RASTER_NAMES[product.name], spec, parts.blocks(product.name, spec.format, product.halve), pool
+            )
         counts = dict(parts.counts)
     missing = plan.grid.height * plan.grid.width - sum(counts.values())
     nodata = int(products[0].nodata)

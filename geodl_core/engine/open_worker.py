@@ -18,6 +18,7 @@ from geodl_core.domain.model.model import Model
 from geodl_core.domain.plan import Plan, live_tiles, tile_at
 from geodl_core.domain.product import Product, class_product, score_product
 from geodl_core.domain.window import Window
+from geodl_core.engine.blend_tiles import MOST_TILES
 from geodl_core.engine.check_half import check_half, require_half
 from geodl_core.engine.plan_inputs import require_unchanged
 from geodl_core.engine.plan_scene import ScenePlan
@@ -161,7 +162,7 @@ def crew_of(planned: ScenePlan, means: Means) -> tuple[int, int]:
     if means.max_memory_bytes is None:
         return wanted, 1
     each = tile_bytes(planned) * max(means.batch_size, planned.model.batch or 1)
-    left = means.max_memory_bytes - BASE_BYTES - min(READ_BYTES, means.max_memory_bytes // 4)
+    left = means.max_memory_bytes - BASE_BYTES - min(READ_BYTES, means.max_memory_bytes // 4) - _blended_bytes(planned)
     fitting = int(left // each)
     if fitting < 1:
         needed = (BASE_BYTES + each) * 4 / 3
@@ -179,7 +180,18 @@ def tile_bytes(planned: ScenePlan) -> int:
     height, width = (side + 2 * planned.plan.halo_px for side in planned.plan.core_px)
     each = planned.model.bytes_per_px or UNKNOWN_BYTES_PER_PX
     chip = len(planned.plan.sources) * np.dtype(planned.plan.chip_dtype).itemsize + 1
-    return int(height * width * (each + chip))
+    has_scores = planned.job.probabilities is not None or planned.job.test_time_augmentation
+    # Those of one look, and what they are merged or stored in.
+    scores = 8 * len(planned.model.indices_to_ids) if has_scores else 0
+    return int(height * width * (each + chip + scores))
+
+
+def _blended_bytes(planned: ScenePlan) -> int:
+    """Return how much the scores of neighbours take that are blended, whatever the threads."""
+    if not planned.plan.blend_px:
+        return 0
+    height, width = (side + 2 * planned.plan.halo_px for side in planned.plan.core_px)
+    return MOST_TILES * height * width * 4 * len(planned.model.indices_to_ids)
 
 
 def _network(planned: ScenePlan, package: ModelPackage, means: Means, reader: Reader) -> Network:
@@ -197,7 +209,7 @@ def _network(planned: ScenePlan, package: ModelPackage, means: Means, reader: Re
     session = open_session(content, choice)
     if job.precision == "fp16":
         half = open_session(to_half(content), choice)
-        require_half(check_half(session, half, _real_chips(plan, reader), model.threshold))
+        require_half(check_half(session, half, _real_chips(plan, reader, model.batch), model.threshold, has_class))
         session = half
     return Network(
         session=session,
@@ -211,12 +223,15 @@ def _network(planned: ScenePlan, package: ModelPackage, means: Means, reader: Re
     )
 
 
-def _real_chips(plan: Plan, reader: Reader) -> Iterator[np.ndarray[tuple[int, ...], np.dtype[np.generic]]]:
-    """Yield the pixels of a few live tiles, spread over the scene."""
+def _real_chips(
+    plan: Plan, reader: Reader, batch: int | None
+) -> Iterator[np.ndarray[tuple[int, ...], np.dtype[np.generic]]]:
+    """Yield the pixels of a few live tiles, spread over the scene; each as often as a fixed batch wants."""
     tiles = live_tiles(plan)
     chosen = tiles[np.unique(np.linspace(0, len(tiles) - 1, CHECKED_TILES).astype(int))] if len(tiles) else tiles
     for index in chosen:
-        yield reader.read(tile_at(plan, int(index)).read).pixels
+        pixels = reader.read(tile_at(plan, int(index)).read).pixels
+        yield np.repeat(pixels[None], batch or 1, axis=0)
 
 
 def _turns(model: Model, is_augmented: bool) -> tuple[Turn, ...]:

@@ -43,8 +43,18 @@ class OpenPlan:
         return is_remote(self.location)
 
 
-def write_plan(location: str, planned: ScenePlan, package: ModelPackage, origin: Origin, shards: int | None) -> str:
+def write_plan(
+    location: str, planned: ScenePlan, package: ModelPackage, origin: Origin, asked: tuple[int | None, int]
+) -> str:
     """Write a plan and its model into a folder or under a URL.
+
+    Args:
+        location: the folder or URL.
+        planned: the job.
+        package: of its model.
+        origin: what its Item will say of it.
+        asked: in how many shards it is meant to be run, None for the usual number; and how many tiles at a time are
+            given to a network of open batch.
 
     Returns:
         Where the plan lies.
@@ -60,7 +70,8 @@ def write_plan(location: str, planned: ScenePlan, package: ModelPackage, origin:
         document = PlanDocument(
             job=planned.job,
             plan=planned.plan,
-            shards=shard_count(planned.plan, shards),
+            shards=shard_count(planned.plan, asked[0]),
+            batch_size=asked[1],
             bands=planned.bands,
             notes=planned.notes,
             rule=planned.rule,

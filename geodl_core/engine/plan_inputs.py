@@ -16,7 +16,7 @@ from geodl_core.domain.placing import Resampling, place
 from geodl_core.domain.plan import BandSource, Layer, MaskSource, Plan, live_cells, tile_shape
 from geodl_core.errors import ItemError
 from geodl_core.io.access import require_allowed
-from geodl_core.io.raster import Part, RasterFacts, prescan_mask, prescan_validity, raster_facts
+from geodl_core.io.raster import Part, RasterFacts, files_behind, prescan_mask, prescan_validity, raster_facts
 
 CHIP_DTYPES = ("uint8", "uint16", "int16")
 """Stored as they are; all others become float32."""
@@ -182,8 +182,8 @@ def content_of(href: str, asset: str, checksum: str | None = None) -> str:
     require_allowed(href, asset)
     path = Path(file_of(href))
     if path.exists():
-        facts = path.stat()
-        return f"size:{facts.st_size},mtime_ns:{facts.st_mtime_ns}"
+        facts = [entry.stat() for entry in (path, *files_behind(href, asset))]
+        return f"size:{sum(entry.st_size for entry in facts)},mtime_ns:{max(entry.st_mtime_ns for entry in facts)}"
     from geodl_core.io.http import file_version  # noqa: PLC0415  # 0.2 s to import, for remote scenes alone
 
     return file_version(href, asset)

@@ -45,7 +45,7 @@ def register_scene(
 ) -> dict[str, Any]:
     """Write the result's Item beside its files and put it into the catalog.
 
-    The Collection is created or widened first. An earlier result of the same source and model becomes the
+    The Collection is created or widened first. An earlier result of the same source, model and arguments becomes the
     predecessor and is marked deprecated, in the same transaction.
 
     Args:
@@ -63,7 +63,13 @@ def register_scene(
         CatalogError: the catalog does not take it.
     """
     item = build_item(scene, now)
-    earlier = [found for found in catalog.search(current_results_query(scene)).items if found["id"] != item["id"]]
+    # A result of another area or of other arguments is no newer version of it.
+    earlier = [
+        found
+        for found in catalog.search(current_results_query(scene)).items
+        if found["id"] != item["id"]
+        and found["properties"].get("geodl:arguments") == item["properties"]["geodl:arguments"]
+    ]
     collection = build_collection(scene, item, catalog.get_collection(scene.collection))
     published = _with_absolute_hrefs(item, folder, base)
     published, replaced = supersede(published, earlier, now)

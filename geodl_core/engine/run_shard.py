@@ -177,7 +177,8 @@ def _plain_tiles(plan: Plan, shards: Sequence[Sequence[Tile]], worker: Worker) -
 def _groups(plan: Plan, tiles: Sequence[Tile], worker: Worker) -> Iterator[list[Tile]]:
     """Yield runs of at most a batch of tiles whose windows lie alike.
 
-    Where a run ends follows from the tiles' numbers, not from the shard, so that a tile has the same company in any.
+    Where a run ends follows from the tiles' numbers, so that a tile has the same company in any shard, but where a
+    shard begins or ends; a network's answer for a tile may depend on its company by rounding alone.
     """
 
     def alike(tile: Tile) -> tuple[int, ...]:

@@ -75,6 +75,8 @@ class CogSpec:
     """Names of the samples, all or none."""
     halve: Literal["mode", "mean"] = "mode"
     """How overviews come about."""
+    scale: float = 1.0
+    """Meaning = stored value × scale, as GDAL keeps it."""
     is_big: bool = False
     """BigTIFF even where classic TIFF would do."""
 
@@ -181,6 +183,8 @@ def _gdal_tags(spec: CogSpec) -> dict[int, Tag]:
     }
     with MemoryFile() as memory:
         with memory.open(**options) as dataset:
+            if spec.scale != 1:
+                dataset.scales = (spec.scale,) * spec.format.samples
             for index, name in enumerate(spec.descriptions, 1):
                 dataset.set_band_description(index, name)
             if spec.colours and spec.format.samples == 1 and spec.format.dtype in COLOURED_TYPES:

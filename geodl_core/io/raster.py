@@ -103,6 +103,14 @@ def grid_of(dataset: Any, asset: str) -> Grid:
         raise ItemError(f"asset {asset}: {error.message}", error.hint) from error
 
 
+def files_behind(href: str, asset: str) -> list[Path]:
+    """Return the local files that a virtual raster (VRT) is made of; none for other files."""
+    if not file_of(href).lower().endswith(".vrt"):
+        return []
+    with opened(href, asset) as dataset:
+        return [path for path in map(Path, dataset.files) if path.is_file()]
+
+
 def prescan_validity(source: BandSource, part: Part = WHOLE) -> Mask | None:
     """Return the decimated (h, w) validity of a band from its overviews; False outside of the part that is asked for.
 

@@ -124,12 +124,11 @@ class SceneReader:
                 raise self._given_up
             try:
                 return read_cell(self._dataset(key.file), file, self._plan.grid, window)
-            except DataError as error:
+            except (DataError, StoreError) as error:
                 self._forget(key.file)
                 if not is_far:
                     raise
-                is_renewed = renew_refused(file.sources[0].href, file.sources[0].asset)
-                judged = _judged(error, file.sources[0])
+                is_renewed, judged = _explained(error, file.sources[0])
                 if not left or (isinstance(judged, StoreError) and left == 1 and not is_renewed):
                     self._given_up = judged if isinstance(judged, StoreError) else None
                     raise judged from error.__cause__
@@ -153,10 +152,12 @@ class SceneReader:
         self._local.__dict__.get("handles", {}).pop(number, None)
 
 
-def _judged(error: DataError, source: BandSource) -> DataError | StoreError:
-    """Say whether bytes that cannot be decoded are damaged or do not come now, by asking the server once more."""
+def _explained(error: DataError | StoreError, source: BandSource) -> tuple[bool, DataError | StoreError]:
+    """Say whether a link was signed anew, and whether bytes are damaged or do not come now, by asking once more."""
     try:
-        is_there(source.href, source.asset)
+        is_renewed = renew_refused(source.href, source.asset)
+        if isinstance(error, DataError):
+            is_there(source.href, source.asset)
     except StoreError as refusal:
-        return StoreError(f"{error.message}: {refusal.message}", refusal.hint)
-    return error
+        return False, StoreError(f"{error.message}: {refusal.message}", refusal.hint)
+    return is_renewed, error

@@ -1,12 +1,13 @@
 """What a user names as the scene of a run: a STAC Item, a raster, or a service that gives pixels."""
 
 import hashlib
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from geodl_core.domain.area import Area
-from geodl_core.domain.href import VARIABLE, hide_secrets
+from geodl_core.domain.href import VARIABLE, hide_secrets, is_inline
 from geodl_core.domain.item import RASTER_SUFFIXES
 from geodl_core.domain.make_item import ItemWords, item_id_of, make_item
 from geodl_core.errors import InputError, ItemError
@@ -25,6 +26,8 @@ SUFFIXES = (
 )
 WORLD_SUFFIXES = (".wld", ".pgw", ".pngw", ".jgw", ".jpgw", ".wpw")
 MULTIHASH_SHA256 = "1220"
+DRIVER_NAME = re.compile(r"\w{2,}:(?!//)")
+"""How GDAL is told which of its drivers to ask."""
 
 
 def read_source(location: str, area: Area | None = None, is_typed: bool = True) -> dict[str, Any]:
@@ -39,7 +42,9 @@ def read_source(location: str, area: Area | None = None, is_typed: bool = True) 
         ItemError: neither Item nor raster, or a service that is not typed.
         StoreError: a server does not answer.
     """
-    if is_service(location) or _is_described_service(location):
+    is_odd = is_inline(location) or location.startswith("/vsi")
+    is_odd = is_odd or (DRIVER_NAME.match(location) is not None and not Path(location).exists())
+    if is_service(location) or _is_described_service(location) or (is_odd and not is_typed):
         if not is_typed:
             raise ItemError(
                 f"{hide_secrets(location)}: expected an Item or a raster, found a service",
@@ -50,7 +55,9 @@ def read_source(location: str, area: Area | None = None, is_typed: bool = True) 
         return raster_item(location)
     path = Path(location)
     if path.is_dir():
-        raise InputError(f"{location}: expected one Item or raster, found a folder", hint="geodl run takes folders")
+        raise InputError(
+            f"{location}: expected one Item or raster, found a folder", hint="geodl run takes one folder by itself"
+        )
     if location.startswith(REMOTE) or not path.is_file() or _is_text_object(path):
         return read_item(location)
     try:

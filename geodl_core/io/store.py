@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 
 import filelock
@@ -46,9 +47,14 @@ def atomic_file(target: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@lru_cache(maxsize=1)
 def _machine() -> str:
-    """Return how drafts of this machine begin."""
-    return f"{DRAFT}{re.sub(r'[^0-9A-Za-z]+', '', platform.node()) or 'here'}-"
+    """Return how drafts of this machine begin; containers that share a name and a disk number processes apart."""
+    try:
+        processes = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        processes = ""
+    return f"{DRAFT}{re.sub(r'[^0-9A-Za-z]+', '', platform.node() + processes) or 'here'}-"
 
 
 def _remove_orphans(folder: Path) -> None:

@@ -123,7 +123,15 @@ def source_name(item_id: str, is_mosaic: bool) -> str:
 
 def sources_key(scene: ClassifiedScene) -> str:
     """Return the source's key; of a mosaic those of all Items, sorted, so that it is the same in any order."""
-    return ",".join(sorted(map(source_key, (scene.source, *scene.others))))
+    return ",".join(sorted(map(_placed_key, (scene.source, *scene.others))))
+
+
+def _placed_key(source: Mapping[str, Any]) -> str:
+    """Return a source's key; without a collection, with its place: rasters of one name may lie anywhere."""
+    if source.get("collection") or not source.get("bbox"):
+        return source_key(source)
+    place = hashlib.sha256(repr(list(map(float, source["bbox"]))).encode()).hexdigest()
+    return f"{source_key(source)}@{place[:8]}"
 
 
 def mask_text(asset: str, values: Iterable[int | str]) -> str:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
+from importlib import metadata
 from pathlib import Path
 
 from geodl_core.domain.model.model import Model
@@ -26,8 +27,10 @@ def fused_key(model: Model, feed: Feed, wanted: Yield) -> str:
     """Return the content hash of all that a fused graph depends on."""
     preprocessing = None if feed.preprocessing is None else feed.preprocessing.graph.digest
     facts = {
-        "version": FUSE_VERSION,
+        "version": [FUSE_VERSION, metadata.version("geodl"), metadata.version("onnx")],
         "model": model.digest,
+        # What geodl made of definition and graph, which another version of it may make otherwise.
+        "reading": [model.layout, model.output, model.is_activated, model.halo.coarsening, model.indices_to_ids],
         "threshold": model.threshold,
         "radiometry": asdict(feed.radiometry),
         "chip_dtype": feed.chip_dtype,

@@ -14,7 +14,9 @@ HALF = "_half"
 """Follows the name of a tensor of which there is a version of 16 bits; the bare name is the one of 32."""
 LARGEST = float(np.finfo(np.float16).max)
 SMALLEST = float(np.finfo(np.float16).smallest_subnormal)
-OWN = tuple(f"{PREFIX}{stage}_" for stage in ("before", "preprocess", "feed", "core", "after"))
+OWN = tuple(
+    f"{PREFIX}{stage}_" for stage in ("before", "preprocess", "feed", "core", "after", "scores", "class", "Concat")
+)
 """How the names of geodl's nodes around the network start."""
 LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 FULL_OPERATORS = frozenset(
