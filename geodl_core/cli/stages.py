@@ -45,7 +45,7 @@ def plan(items: tuple[str, ...], model: str, is_json: bool, **options: Any) -> N
     sources = (asked.item, *asked.others)
     planned = plan_items(sources, asked.model, asked.arguments)
     collection = options["collection"] or output_collection_id(asked.model.name)
-    estimate = estimate_run(planned, asked.package, means, is_calibrated=options["calibrate"] or None)
+    estimate = estimate_run(planned, asked.package, means, is_calibrated=options["calibrate"])
     written = None
     if not options["dry_run"]:
         origin = origin_of(sources, asked.package, asked.arguments, collection)

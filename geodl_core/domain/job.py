@@ -87,7 +87,7 @@ class Arguments:
             if found not in domain:
                 raise InputError(f"{name}: expected one of {', '.join(map(str, filter(None, domain)))}, found {found}")
         if self.tile_memory_bytes < LEAST_TILE_MEMORY_BYTES:
-            raise InputError(f"tile_memory: expected at least 16 MiB, found {self.tile_memory_bytes / 2**20:g} MiB")
+            raise InputError(f"tile_memory: expected at least 16 MiB, found {self.tile_memory_bytes} bytes")
         for name, value in (("tile_size", self.tile_size_px), ("padding", self.padding_px)):
             if value is not None and value < 0:
                 raise InputError(f"{name}: expected a number of pixels from 0 on, found {value}")

@@ -47,7 +47,7 @@ class Estimate:
 
     def as_json(self, shards: int | None = None) -> dict[str, Any]:
         """Return it for machines, with the number of shards that was asked for."""
-        return {**asdict(self), "shards": shards or self.shards, "seconds": self.seconds}
+        return {**asdict(self), "shards": max(1, min(shards or self.shards, self.live)), "seconds": self.seconds}
 
     def lines(self, shards: int | None) -> Iterator[str]:
         """Yield it for people, one fact a line."""
@@ -63,23 +63,21 @@ class Estimate:
         yield f"shards   {shards or self.shards}"
 
 
-def estimate_run(
-    planned: ScenePlan, package: ModelPackage, means: Means, is_calibrated: bool | None = None
-) -> Estimate:
+def estimate_run(planned: ScenePlan, package: ModelPackage, means: Means, is_calibrated: bool = False) -> Estimate:
     """Return what a run will take.
 
     Args:
         planned: the job.
         package: of its model.
         means: of this machine.
-        is_calibrated: whether a tile is inferred to find the rate; None: where no earlier run tells it.
+        is_calibrated: whether a tile is inferred to find the rate.
     """
     plan = planned.plan
     live = live_tiles(plan)
     threads, _ = crew_of(planned, means)
     rate = recorded_rate(means.cache, rate_key(planned, threads, means.provider))
     origin = "at the rate of the last run"
-    if len(live) and (is_calibrated or (is_calibrated is None and rate is None)):
+    if len(live) and is_calibrated:
         rate, origin = _calibrated(planned, package, means), "from a tile inferred just now"
     if rate is None:
         origin = "nothing was run yet; --calibrate infers a tile"

@@ -18,6 +18,8 @@ from geodl_core.errors import ItemError
 from geodl_core.io.access import require_allowed
 from geodl_core.io.raster import Part, RasterFacts, files_behind, prescan_mask, prescan_validity, raster_facts
 
+UNKNOWN = "etag:None,size:None"
+"""The version of a file whose server tells nothing of it, or not any more."""
 CHIP_DTYPES = ("uint8", "uint16", "int16")
 """Stored as they are; all others become float32."""
 
@@ -209,7 +211,7 @@ def _require_unchanged(item: Job | MosaicItem, layer: Plan | Layer) -> None:
         if expected.startswith("checksum:"):
             continue
         found = content_of(hrefs[asset], asset)
-        if found != expected:
+        if found not in (expected, UNKNOWN):
             raise ItemError(
                 f"asset {asset}: its file is not the one that was planned for: expected {expected}, found {found}",
                 hint="plan again; nothing of the old plan is used then",

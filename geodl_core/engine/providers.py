@@ -23,8 +23,8 @@ PACKAGES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino")
 FATAL_ONLY = 4
 """Errors are raised anyway, and again on stderr would be noise."""
 INSTALL_HINTS = {
-    "cuda": "for CUDA install geodl[gpu] instead of geodl[cpu]",
-    "tensorrt": "install geodl[gpu] instead of geodl[cpu], and TensorRT itself",
+    "cuda": "for CUDA install onnxruntime-gpu instead of onnxruntime",
+    "tensorrt": "install onnxruntime-gpu instead of onnxruntime, and TensorRT itself",
     "openvino": "install onnxruntime-openvino instead of onnxruntime",
 }
 
@@ -63,12 +63,12 @@ def import_runtime() -> Any:
     if len(found) > 1:
         raise InputError(
             f"{' and '.join(found)} are both installed and overwrite one another",
-            hint="uninstall both, then install geodl[cpu] or geodl[gpu]",
+            hint="uninstall them, then install one",
         )
     try:
         import onnxruntime  # noqa: PLC0415  # 0.2 s and 60 MB, for inference alone
     except ImportError as error:
-        raise InputError("onnxruntime is not installed", hint="pip install 'geodl[cpu]' (or 'geodl[gpu]')") from error
+        raise InputError("onnxruntime is not installed", hint="pip install onnxruntime (or onnxruntime-gpu)") from error
     # Some builds report usage; nobody who runs geodl asked for that.
     onnxruntime.disable_telemetry_events()
     # Providers that do not load are logged before there is a session.

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import chain, groupby
 from pathlib import Path
@@ -83,7 +83,8 @@ def run_shards(plan: Plan, tasks: Sequence[Task], worker: Worker) -> None:
                     _fill_part(part, builder, (finished, len(indices)), worker)
                 except (DataError, StoreError):
                     # A file that was exchanged may not decode at all, and that is what should be said.
-                    worker.check()
+                    with suppress(StoreError):
+                        worker.check()
                     raise
                 # What was read while a file was exchanged would be of two scenes.
                 worker.check()

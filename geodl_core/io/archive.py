@@ -118,7 +118,7 @@ def _seven_zip(path: Path) -> Iterator[Any]:
     except ImportError as error:
         raise ModelError(
             f"{path}: a 7-Zip archive, for which py7zr is not installed",
-            hint="pip install 'geodl[sevenzip]', or pack the files again as a zip",
+            hint="pip install py7zr, or pack the files again as a zip",
         ) from error
     try:
         with py7zr.SevenZipFile(path) as archive:

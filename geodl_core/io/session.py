@@ -12,7 +12,7 @@ from geodl_core.errors import ItemError, StoreError
 from geodl_core.io.access import way
 from geodl_core.io.egress_http import REFUSED
 
-TIMEOUT_S = 10
+TIMEOUT_S = 5
 """Without a byte."""
 BODY_S = 120
 """A document may take so long: a server that sends a byte a second would else hold a reader for good."""

@@ -54,7 +54,7 @@ try:
 except OutOfMemoryError as error:
     print("failed", error.exit_code)
 whole = Window(0, 0, 256, 256)
-network = Network(session, gives_scores=False, is_cropping=False, batch=8, is_batch_fixed=False)
+network = Network(session, gives_scores=False, has_class=False, is_cropping=False, batch=8, is_batch_fixed=False)
 print((infer(pixels, whole, whole, network) == single).all())
 """)
     assert found == ["failed", "4", "True"]
@@ -65,7 +65,7 @@ def test_a_fixed_batch_is_not_halved(run):
     found = run("""
 limit(100)
 whole = Window(0, 0, 256, 256)
-network = Network(session, gives_scores=False, is_cropping=False, batch=8, is_batch_fixed=True)
+network = Network(session, gives_scores=False, has_class=False, is_cropping=False, batch=8, is_batch_fixed=True)
 try:
     infer(pixels, whole, whole, network)
 except OutOfMemoryError as error:

@@ -183,10 +183,11 @@ def test_parts_are_kept_on_request(scene):
 
 
 def test_newer_result_follows_older(scene):
-    """A result of the same source and model with other arguments links its predecessor and marks it deprecated."""
-    folder, item, _ = scene
+    """A result of the same source, model and arguments links its predecessor and marks it deprecated."""
+    folder, item, pixels = scene
     old = run(request_for(folder, item)).item
-    new = run(request_for(folder, item, arguments=Arguments(pad="edge"))).item
+    write_raster(folder / "scene.tif", pixels[:, ::-1], nodata=0)
+    new = run(request_for(folder, item)).item
     assert new["id"] != old["id"]
     with SqliteCatalog(folder / "out.db") as catalog:
         items = {found["id"]: found for found in catalog.search(ItemQuery()).items}
@@ -195,6 +196,15 @@ def test_newer_result_follows_older(scene):
     assert items[old["id"]]["properties"]["deprecated"] is True
     assert items[new["id"]]["properties"]["deprecated"] is False
     assert any(link["rel"] == "successor-version" for link in items[old["id"]]["links"])
+
+
+def test_other_arguments_stand_beside(scene):
+    """A result with other arguments, such as an area, does not make the one without them out of date."""
+    folder, item, _ = scene
+    run(request_for(folder, item))
+    run(request_for(folder, item, arguments=Arguments(pad="edge")))
+    with SqliteCatalog(folder / "out.db") as catalog:
+        assert not any(found["properties"]["deprecated"] for found in catalog.search(ItemQuery()).items)
 
 
 def test_job_id_follows_content_not_place(scene):

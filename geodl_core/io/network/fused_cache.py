@@ -27,7 +27,7 @@ def fused_key(model: Model, feed: Feed, wanted: Yield) -> str:
     """Return the content hash of all that a fused graph depends on."""
     preprocessing = None if feed.preprocessing is None else feed.preprocessing.graph.digest
     facts = {
-        "version": [FUSE_VERSION, metadata.version("geodl"), metadata.version("onnx")],
+        "version": [FUSE_VERSION, *map(_version, ("geodl", "onnx"))],
         "model": model.digest,
         # What geodl made of definition and graph, which another version of it may make otherwise.
         "reading": [model.layout, model.output, model.is_activated, model.halo.coarsening, model.indices_to_ids],
@@ -38,6 +38,13 @@ def fused_key(model: Model, feed: Feed, wanted: Yield) -> str:
         "yield": asdict(wanted),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def fused_bytes(cache: Path | None, key: str, make: Callable[[], bytes]) -> bytes:

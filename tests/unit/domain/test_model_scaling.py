@@ -37,7 +37,7 @@ def fed(**keys: object) -> np.ndarray:
         Band(name, 0, (name,), "a.tif", "image/tiff", (), None, None, None, None, None, None, None) for name in "abc"
     ]
     scene = Scene("scene", None, tuple(bands), {})
-    radiometry = choose_radiometry(scene, [(band, "uint8") for band in bands], scaling(**keys), None, None)
+    radiometry = choose_radiometry(scene, [(band, "uint8") for band in bands], scaling(**keys), None, None).radiometry
     return STORED * column(radiometry.scale) + column(radiometry.offset)
 
 

@@ -291,7 +291,7 @@ except ModelError as error:
 """
     result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert "7-Zip archive, for which py7zr is not installed" in result.stdout, result.stderr
-    assert "geodl[sevenzip]" in result.stdout
+    assert "py7zr" in result.stdout
 
 
 def test_names_beside_another() -> None:
