@@ -26,7 +26,6 @@ from geodl_core.domain.plan import BandSource, MaskSource
 from geodl_core.domain.window import Window, clip, grow
 from geodl_core.errors import DataError, ItemError, StoreError
 from geodl_core.io.access import REMOTE_DRIVERS, access_options
-from geodl_core.io.http import is_there
 from geodl_core.io.signing import explain_refusal, openable, renew_refused
 
 REMOTE = ("http://", "https://", "s3://", "gs://", "az://")
@@ -255,6 +254,8 @@ def _opening_error(href: str, asset: str) -> ItemError | StoreError:
     if is_remote(href):
         explain_refusal(href, asset)
         if href.startswith(("http://", "https://")):
+            from geodl_core.io.http import is_there  # noqa: PLC0415  # 0.1 s to import, for what fails alone
+
             # It says why, where the server does.
             is_there(href, asset)
         return StoreError(

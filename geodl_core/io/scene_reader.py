@@ -15,7 +15,6 @@ from geodl_core.domain.plan import BandSource, Plan
 from geodl_core.domain.window import Window
 from geodl_core.errors import DataError, StoreError
 from geodl_core.io.cells import Cell, CellKey, CellStore, Supply
-from geodl_core.io.http import is_there
 from geodl_core.io.raster import is_remote, open_raster
 from geodl_core.io.scene_files import bands_on_grid, cell_bytes, mask_on_grid, needed_window, read_cell, scene_files
 from geodl_core.io.signing import renew_refused
@@ -154,6 +153,8 @@ class SceneReader:
 
 def _explained(error: DataError | StoreError, source: BandSource) -> tuple[bool, DataError | StoreError]:
     """Say whether a link was signed anew, and whether bytes are damaged or do not come now, by asking once more."""
+    from geodl_core.io.http import is_there  # noqa: PLC0415  # 0.1 s to import, for what fails alone
+
     try:
         is_renewed = renew_refused(source.href, source.asset)
         if isinstance(error, DataError):
