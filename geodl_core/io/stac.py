@@ -69,7 +69,16 @@ def parse_item(document: Any, location: str) -> dict[str, Any]:
                 f"{shown}: asset {key}: expected the address of a file, found a service",
                 hint="give the service itself to geodl run",
             )
-    return migrated
+    return _with_code(migrated)
+
+
+def _with_code(item: dict[str, Any]) -> dict[str, Any]:
+    """Return an Item with `proj:code` for `proj:epsg`, which pystac leaves where it did not find its extension."""
+    properties = item["properties"]
+    epsg = properties.pop("proj:epsg", None)
+    if epsg and not properties.get("proj:code"):
+        properties["proj:code"] = f"EPSG:{epsg}"
+    return item
 
 
 def _variables(document: Mapping[str, Any], location: str) -> Iterator[tuple[str, str]]:
