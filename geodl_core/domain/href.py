@@ -11,6 +11,9 @@ CREDENTIALS = re.compile(r"//[^/?#]*@")
 URL_SECRETS = re.compile(r"(?<=://)[^/?#\s'\"<>]*@|(?<=[\w/%.~=-])\?[^\s'\"<>()]*=[^\s'\"<>()]*")
 NOTE = "#geodl:"
 """A fragment: it never reaches a server, is not shown, and goes with the href into a plan."""
+VERSION = "version"
+"""Note that tells one content of a URL from another."""
+WEB = ("http://", "https://")
 INLINE = re.compile(r"\s*<|(WMS|WMTS):", re.IGNORECASE)
 VARIABLE = re.compile(r'(?:netcdf|hdf5):"?(?P<file>(?:[a-z]:)?[^":]+)"?:.+', re.IGNORECASE)
 """GDAL's name of a variable in a file."""
@@ -57,6 +60,12 @@ def split_notes(href: str) -> tuple[str, dict[str, str]]:
     """Return an href as it was, and the notes."""
     plain, _, notes = href.partition(NOTE)
     return plain, dict(parse_qsl(notes))
+
+
+def with_note(href: str, name: str, value: str) -> str:
+    """Return an href with one more note, or another value of it."""
+    plain, notes = split_notes(href)
+    return with_notes(plain, {**notes, name: value})
 
 
 def require_public(href: str, asset: str) -> None:

@@ -1,6 +1,9 @@
 """What a plan is laid out on: the files of its bands and masks, their state, and where there is something to do."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +11,13 @@ import numpy.typing as npt
 
 from geodl_core.domain.cells import CELL_PX, panel_width_px
 from geodl_core.domain.grid import Grid
-from geodl_core.domain.href import file_of
+from geodl_core.domain.href import VERSION, WEB, file_of, with_note
 from geodl_core.domain.item import Band, Scene
 from geodl_core.domain.job import InputIdentity, Job, MosaicItem
 from geodl_core.domain.masks import resolve_mask
 from geodl_core.domain.placing import Resampling, place
 from geodl_core.domain.plan import BandSource, Layer, MaskSource, Plan, live_cells, tile_shape
-from geodl_core.errors import ItemError
+from geodl_core.errors import ItemError, StoreError
 from geodl_core.io.access import require_allowed
 from geodl_core.io.raster import Part, RasterFacts, files_behind, prescan_mask, prescan_validity, raster_facts
 
@@ -165,6 +168,22 @@ def panel_columns(sources: Sequence[BandSource], grid: Grid, tile: tuple[tuple[i
     # Panels of about one width: the last one would else be a sliver that decodes its neighbours' cells again.
     panels = -(-columns // most)
     return 0 if panels == 1 else -(-columns // panels)
+
+
+def with_versions(scene: Scene, assets: Collection[str]) -> Scene:
+    """Return a scene whose hrefs to some assets on web servers carry the files' versions.
+
+    GDAL keeps what it read of a URL for as long as the process lives, and so must be told that a file is another one.
+    """
+    far = {band.asset: band for band in scene.bands if band.asset in assets and band.href.startswith(WEB)}
+    marked = {}
+    for asset, band in far.items():
+        # A server that does not answer this once may answer GDAL, which is more patient, and says what is wrong.
+        with suppress(StoreError):
+            version = hashlib.sha256(content_of(band.href, asset, band.checksum).encode()).hexdigest()
+            marked[asset] = with_note(band.href, VERSION, version[:16])
+    bands = (replace(band, href=marked.get(band.asset, band.href)) for band in scene.bands)
+    return replace(scene, bands=tuple(bands))
 
 
 def identity_of(band: Band, source: BandSource) -> InputIdentity:

@@ -28,6 +28,7 @@ from geodl_core.engine.plan_inputs import (
     mask_sources,
     panel_columns,
     read_facts,
+    with_versions,
 )
 from geodl_core.errors import ItemError
 from geodl_core.io.raster import raster_facts
@@ -71,7 +72,8 @@ def plan_scene(item: Mapping[str, Any], model: Model, arguments: Arguments, on_g
     scene = read_scene(item)
     wanted, notes = _zero_based(scene, model, arguments)
     choice = choose_bands(scene, wanted, arguments.bands, arguments.masks)
-    bands = choice.bands
+    scene = with_versions(scene, {band.asset for band in choice.bands} | set(arguments.masks))
+    bands = choose_bands(scene, wanted, arguments.bands, arguments.masks).bands
     facts = read_facts(bands)
     grid, why = (on_grid, "") if on_grid else _grid([facts[band.asset].grid for band in bands], model, arguments)
     # The output Item needs it; better to fail before the work than after.

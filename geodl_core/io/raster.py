@@ -20,7 +20,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from geodl_core.domain.chip import Mask
 from geodl_core.domain.grid import Grid
-from geodl_core.domain.href import file_of, hide_secrets, is_inline
+from geodl_core.domain.href import VERSION, WEB, file_of, hide_secrets, is_inline, split_notes
 from geodl_core.domain.masks import is_masked
 from geodl_core.domain.plan import BandSource, MaskSource
 from geodl_core.domain.window import Window, clip, grow
@@ -236,11 +236,18 @@ def open_raster(href: str, asset: str, **options: Any) -> Any:
                 # A raster without georeference gets an error of its own, where it matters.
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
                 is_file = is_remote(href) and not is_inline(href)
-                return (open_remote if is_file else rasterio.open)(openable(href, asset), **options)
+                return (open_remote if is_file else rasterio.open)(_place(href, asset), **options)
         except (RasterioIOError, CPLE_BaseError) as error:
             if is_last or not renew_refused(href, asset):
                 raise _opening_error(href, asset) from error
     raise AssertionError("the last try returns or raises")
+
+
+def _place(href: str, asset: str) -> str:
+    """Return what GDAL opens; it keeps what it read by this name, which the fragment makes that of one version."""
+    version = split_notes(href)[1].get(VERSION)
+    place = openable(href, asset)
+    return f"/vsicurl/{place}#{version}" if version and place.startswith(WEB) else place
 
 
 @ensure_env_with_credentials  # type: ignore[untyped-decorator]  # rasterio's

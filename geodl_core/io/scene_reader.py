@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -26,6 +27,13 @@ REMOTE_READERS = 8
 REMOTE_TRIES = 3
 FIRST_PAUSE_S = 1.0
 """Before the second try; doubled for each further one. GDAL itself tries again in between."""
+
+
+@dataclass(slots=True)
+class _Handle:
+    dataset: Any
+    last: CellKey | None = None
+    """The cell that was read last."""
 
 
 class SceneReader:
@@ -122,7 +130,7 @@ class SceneReader:
                 # One cell has waited long enough for all.
                 raise self._given_up
             try:
-                return read_cell(self._dataset(key.file), file, self._plan.grid, window)
+                return read_cell(self._dataset(key), file, self._plan.grid, window)
             except (DataError, StoreError) as error:
                 self._forget(key.file)
                 if not is_far:
@@ -135,16 +143,31 @@ class SceneReader:
             pause_s *= 2
         raise AssertionError("the last try returns or raises")
 
-    def _dataset(self, number: int) -> Any:
-        handles = self._local.__dict__.setdefault("handles", {})
-        if number not in handles:
-            file = self._files[number]
-            source = file.sources[0]
+    def _dataset(self, key: CellKey) -> Any:
+        """Return a handle of this thread's own for a cell's file.
+
+        Where a far cell follows the last one that a handle read, another handle reads it: GDAL would take it for the
+        beginning of a whole file, and fetch twice as much each time.
+        """
+        handles: list[_Handle] = self._local.__dict__.setdefault("handles", {}).setdefault(key.file, [])
+        source = self._files[key.file].sources[0]
+        free = [handle for handle in handles if not (is_remote(source.href) and self._follows(key, handle.last))]
+        if not free:
             dataset = open_raster(source.href, source.asset)
             with self._lock:
                 self._open.append(dataset)
-            handles[number] = dataset
-        return handles[number]
+            free = [_Handle(dataset)]
+            handles += free
+        free[0].last = key
+        return free[0].dataset
+
+    def _follows(self, key: CellKey, last: CellKey | None) -> bool:
+        """Say whether a cell lies just behind another in a file of rows of blocks."""
+        if last is None:
+            return False
+        cells = self._files[key.file].cells
+        columns = -(-cells.width // cells.cell_px[1])
+        return key.row * columns + key.col == last.row * columns + last.col + 1
 
     def _forget(self, number: int) -> None:
         """Open the file anew at the next try: what a handle has half read may be all it ever gives."""
