@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from geodl_core.domain.access import Access
-from geodl_core.domain.address import read_allowed
+from geodl_core.domain.place.access import Access
+from geodl_core.domain.place.address import read_allowed
 
 DEFAULT_OUT = "geodl-out"
 CATALOG_NAME = "catalog.db"

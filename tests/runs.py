@@ -8,11 +8,11 @@ import numpy as np
 import rasterio
 
 from geodl_core.catalog.sqlite import SqliteCatalog
-from geodl_core.domain.job import Arguments
+from geodl_core.domain.plan.job import Arguments
 from geodl_core.engine.load_model import load_model
 from geodl_core.engine.open_worker import Means
 from geodl_core.engine.run_scene import RunRequest, RunResult, run_scene
-from geodl_core.io.package import load_package
+from geodl_core.io.package.package import load_package
 from geodl_core.io.stac import read_item
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -9,14 +9,14 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from geodl_core.domain.emd.definition import Emd, parse_emd
-from geodl_core.domain.href import hide_secrets
 from geodl_core.domain.mlm.carry import document
 from geodl_core.domain.mlm.read import emd_from_mlm, onnx_asset
 from geodl_core.domain.model.model import slug
+from geodl_core.domain.place.href import hide_secrets
 from geodl_core.errors import ModelError
 from geodl_core.io.network.graph import load_graph
-from geodl_core.io.package import ModelPackage
-from geodl_core.io.package_write import file_name, write_folder, write_package
+from geodl_core.io.package.package import ModelPackage
+from geodl_core.io.package.package_write import file_name, write_folder, write_package
 from geodl_core.io.stac import item_href
 
 EMD_ASSET = "emd"

@@ -32,8 +32,8 @@ from geodl_core.domain.result.result import StoredFile, safe_name
 from geodl_core.engine.register_scene import Catalog
 from geodl_core.errors import ModelError
 from geodl_core.io.network.graph import GraphFile, load_graph
-from geodl_core.io.package import ModelPackage
-from geodl_core.io.package_write import file_name, network_bytes, preprocessing_bytes
+from geodl_core.io.package.package import ModelPackage
+from geodl_core.io.package.package_write import file_name, network_bytes, preprocessing_bytes
 from geodl_core.io.store import multihash, storage_errors, write_bytes
 
 PAGE = 500

@@ -9,15 +9,15 @@ from rich.table import Table
 from rich.text import Text
 
 from geodl_core.domain.grid import bbox_wgs84, cell_size, outline_wgs84
-from geodl_core.domain.href import hide_secrets
-from geodl_core.domain.item import Band, read_scene
-from geodl_core.domain.plan import live_tiles, tile_count
-from geodl_core.io.raster import is_remote, raster_facts
+from geodl_core.domain.place.href import hide_secrets
+from geodl_core.domain.plan.plan import live_tiles, tile_count
+from geodl_core.domain.scene.item import Band, read_scene
+from geodl_core.io.scene.raster import is_remote, raster_facts
 
 if TYPE_CHECKING:
-    from geodl_core.domain.plan import BandSource
+    from geodl_core.domain.plan.plan import BandSource
     from geodl_core.engine.plan_scene import ScenePlan
-    from geodl_core.io.raster import RasterFacts
+    from geodl_core.io.scene.raster import RasterFacts
 
 LABEL_WIDTH = 10
 RIGHT = ("cell", "scale", "offset", "nodata")

@@ -14,7 +14,7 @@ import click
 from geodl_core.errors import InputError
 
 if TYPE_CHECKING:
-    from geodl_core.domain.make_item import ItemWords, RasterAsset
+    from geodl_core.domain.scene.make_item import ItemWords, RasterAsset
 
 
 @click.command("make", short_help="Make a STAC Item of rasters.")
@@ -46,7 +46,7 @@ def make(rasters: tuple[str, ...], **options: Any) -> None:
       geodl item make B04.tif B08.tif --id field-7 --datetime 2026-05-14T10:30:00Z --scale 0.0001
       geodl item make --asset red=r.tif --asset nir=n.tif --property platform=drone --checksum -o item.json
     """
-    from geodl_core.domain.make_item import differing, make_item, times_of
+    from geodl_core.domain.scene.make_item import differing, make_item, times_of
     from geodl_core.io.store import write_bytes
 
     places = _places(rasters, options["named"])
@@ -71,8 +71,8 @@ def make(rasters: tuple[str, ...], **options: Any) -> None:
 
 def _places(rasters: Sequence[str], named: Sequence[str]) -> list[tuple[str, str]]:
     """Return the key and place of each raster."""
-    from geodl_core.io.services import is_service
-    from geodl_core.io.source import stem_of
+    from geodl_core.io.scene.source import stem_of
+    from geodl_core.io.services.services import is_service
 
     places = [(stem_of(raster), raster) for raster in rasters]
     for text in named:
@@ -91,8 +91,8 @@ def _places(rasters: Sequence[str], named: Sequence[str]) -> list[tuple[str, str
 
 
 def _described(key: str, place: str, is_hashed: bool) -> list["RasterAsset"]:
-    from geodl_core.io.describe import describe_rasters, with_checksum
-    from geodl_core.io.source import absolute_href
+    from geodl_core.io.scene.describe import describe_rasters, with_checksum
+    from geodl_core.io.scene.source import absolute_href
 
     found = describe_rasters(absolute_href(place), key)
     return [replace(asset, checksum=with_checksum(asset)) if is_hashed else asset for asset in found]
@@ -100,8 +100,8 @@ def _described(key: str, place: str, is_hashed: bool) -> list["RasterAsset"]:
 
 def _target(places: Sequence[tuple[str, str]]) -> Path:
     """Return where the Item lies by default: beside its first raster, or here where that is remote."""
-    from geodl_core.domain.href import file_of
-    from geodl_core.io.source import stem_of
+    from geodl_core.domain.place.href import file_of
+    from geodl_core.io.scene.source import stem_of
 
     key, place = places[0]
     path = Path(file_of(place))
@@ -111,7 +111,7 @@ def _target(places: Sequence[tuple[str, str]]) -> Path:
 
 def _href(href: str, target: Path) -> str:
     """Return an href from where the Item lies, so that Item and rasters can be moved together."""
-    from geodl_core.domain.href import file_of
+    from geodl_core.domain.place.href import file_of
 
     path = Path(file_of(href))
     if not path.is_file():
@@ -125,8 +125,8 @@ def _href(href: str, target: Path) -> str:
 
 
 def _words(places: Sequence[tuple[str, str]], options: Mapping[str, Any]) -> "ItemWords":
-    from geodl_core.domain.make_item import ItemWords, item_id_of
-    from geodl_core.io.source import stem_of
+    from geodl_core.domain.scene.make_item import ItemWords, item_id_of
+    from geodl_core.io.scene.source import stem_of
 
     return ItemWords(
         id=options["item_id"] or item_id_of(stem_of(places[0][1])),

@@ -12,9 +12,9 @@ from geodl_core.errors import InputError
 from geodl_core.settings import CATALOG_NAME, Settings
 
 if TYPE_CHECKING:
-    from geodl_core.domain.job import Arguments
     from geodl_core.domain.model.model import Model
-    from geodl_core.io.package import ModelPackage
+    from geodl_core.domain.plan.job import Arguments
+    from geodl_core.io.package.package import ModelPackage
 
 CATALOG_PREFIX = "catalog:"
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -146,7 +146,7 @@ def read_job(items: Sequence[str], model: str, options: dict[str, Any], is_typed
     asked = read_itemless_job(model, options)
     if len(items) == 1:
         return with_item(asked, items[0], is_typed)
-    from geodl_core.domain.mosaic import order_items
+    from geodl_core.domain.scene.mosaic import order_items
 
     sources = [source_of(item, asked.catalog, asked.arguments.area, is_typed) for item in items]
     first, *others = map(dict, order_items(sources, options["mosaic"]))
@@ -180,9 +180,9 @@ def with_item(asked: AskedJob, item: str, is_typed: bool = True) -> AskedJob:
 def source_of(item: str, catalog: str, area: str | None, is_typed: bool = True) -> dict[str, Any]:
     """Return the Item that ITEM means; `area` is of interest, as GeoJSON."""
     from geodl_core.catalog.open import open_catalog
-    from geodl_core.domain.area import Area
-    from geodl_core.io.services import is_service
-    from geodl_core.io.source import read_source
+    from geodl_core.domain.area.area import Area
+    from geodl_core.io.scene.source import read_source
+    from geodl_core.io.services.services import is_service
 
     if item.startswith(CATALOG_PREFIX):
         with open_catalog(catalog) as opened:
@@ -201,8 +201,8 @@ def _reachable(item: dict[str, Any], is_local: bool) -> dict[str, Any]:
     Raises:
         ItemError: it comes from elsewhere, or service mode is on, and a raster's href is no public URL.
     """
-    from geodl_core.domain.item_hrefs import reachable_item
-    from geodl_core.io.access import way
+    from geodl_core.domain.scene.item_hrefs import reachable_item
+    from geodl_core.io.remote.access import way
 
     return reachable_item(item, way().access, is_local=is_local)
 
@@ -227,7 +227,7 @@ def item_of(catalog: Any, item: str) -> dict[str, Any]:
 
 
 def _arguments(options: dict[str, Any], given: dict[str, Any], model: "Model") -> "Arguments":
-    from geodl_core.domain.job import Arguments
+    from geodl_core.domain.plan.job import Arguments
 
     names = ("pad", "radiometry", "compress", "precision", "cell_size", "crs", "resampling")
     chosen = {name: options[name] for name in names if options[name]}
@@ -258,7 +258,7 @@ def _snap(raster: str | None) -> str | None:
 
 def area_of(text: str | None) -> str | None:
     """Return what --aoi means, as GeoJSON."""
-    from geodl_core.domain.area import read_area
+    from geodl_core.domain.area.area import read_area
 
     if text is None:
         return None

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import click
 
 from geodl_core.cli.lazy import LazyGroup
-from geodl_core.domain.href import scrub
+from geodl_core.domain.place.href import scrub
 from geodl_core.errors import GeodlError, InferenceError
 from geodl_core.settings import Settings, forget_ways_past_proxies, put_in_environment
 
@@ -39,7 +39,7 @@ def geodl(context: click.Context) -> None:
       geodl run item.json --model landcover.emd
       geodl search --bbox 12.9,47.7,13.3,48.0
     """
-    from geodl_core.io.access import access_in_force, proxy_options
+    from geodl_core.io.remote.access import access_in_force, proxy_options
 
     access = Settings.from_env().access
     if access.is_service:

@@ -64,8 +64,8 @@ def pack(emd: Path, output: Path | None, force: bool) -> None:
       geodl model pack net.emd
       geodl model pack net.emd -o share/roads.dlpk
     """
-    from geodl_core.io.package import load_package
-    from geodl_core.io.package_write import package_files, write_package
+    from geodl_core.io.package.package import load_package
+    from geodl_core.io.package.package_write import package_files, write_package
 
     target = output or emd.with_suffix(".dlpk")
     if target.exists() and not force:

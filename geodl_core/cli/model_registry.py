@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geodl_core.domain.href import hide_secrets
+from geodl_core.domain.place.href import hide_secrets
 from geodl_core.errors import InputError
 from geodl_core.settings import Settings
 
 if TYPE_CHECKING:  # heavy: paid by a command, not by --help
     from geodl_core.catalog.sqlite import SqliteCatalog
     from geodl_core.catalog.stac_api import StacApiCatalog
-    from geodl_core.io.package import ModelPackage
+    from geodl_core.io.package.package import ModelPackage
 
 STORE_NAME = "models"
 
@@ -194,7 +194,7 @@ def _with_package(model: str, use: "Callable[[ModelPackage], dict[str, Any]]") -
 
     from geodl_core.catalog.model_files import export_model, read_model_files
     from geodl_core.cli.model_source import is_item
-    from geodl_core.io.package import load_package
+    from geodl_core.io.package.package import load_package
     from geodl_core.io.stac import read_item
 
     if model.lstrip().startswith("{") or not is_item(model):

@@ -5,11 +5,11 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from geodl_core.domain.href import hide_secrets
 from geodl_core.domain.model.model import Model
+from geodl_core.domain.place.href import hide_secrets
 from geodl_core.engine.load_model import load_model
 from geodl_core.errors import ModelError
-from geodl_core.io.package import ModelPackage, load_package
+from geodl_core.io.package.package import ModelPackage, load_package
 
 REFERENCE = re.compile(r"\w[\w.-]*(@[\w.-]+)?")
 PACKAGE_SUFFIXES = (".emd", ".dlpk")

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from geodl_core.domain.grid import cell_size
-from geodl_core.domain.plan import tile_count
+from geodl_core.domain.plan.plan import tile_count
 from geodl_core.domain.result.result import safe_name
 
 if TYPE_CHECKING:

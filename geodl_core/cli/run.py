@@ -45,7 +45,7 @@ def run(items: tuple[str, ...], model: str, is_json: bool, **options: Any) -> No
     from geodl_core.catalog.open import open_catalog
     from geodl_core.cli.progress import RunProgress
     from geodl_core.cli.report import print_result
-    from geodl_core.domain.href import hide_secrets
+    from geodl_core.domain.place.href import hide_secrets
     from geodl_core.engine.run_scene import run_scene
 
     if len(items) == 1 and Path(items[0]).is_dir() and not options["mosaic"]:
@@ -69,7 +69,7 @@ def run(items: tuple[str, ...], model: str, is_json: bool, **options: Any) -> No
 
 def _spread(items: tuple[str, ...]) -> tuple[str, ...]:
     """Return what is put together to a mosaic: the rasters of a folder stand for it."""
-    from geodl_core.io.source import rasters_of
+    from geodl_core.io.scene.source import rasters_of
 
     folders = {item: tuple(map(str, rasters_of(Path(item)))) for item in items if Path(item).is_dir()}
     return tuple(word for item in items for word in folders.get(item, (item,)))
@@ -117,7 +117,7 @@ def now() -> Any:
 def result_json(result: "RunResult", catalog: str) -> dict[str, Any]:
     """Return a result for machines."""
     from geodl_core.cli.report import item_path
-    from geodl_core.domain.href import hide_secrets
+    from geodl_core.domain.place.href import hide_secrets
 
     item = result.item
     return {

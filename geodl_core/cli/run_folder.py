@@ -18,7 +18,7 @@ MOST_CLASSES = 4
 
 def run_folder(folder: Path, model: str, options: dict[str, Any], is_json: bool) -> None:
     """Run a model over every raster of a folder; see `run_each`."""
-    from geodl_core.io.source import rasters_of
+    from geodl_core.io.scene.source import rasters_of
 
     run_each({path.name: str(path) for path in rasters_of(folder)}, "raster", model, options, is_json)
 

@@ -79,7 +79,7 @@ def shard(plan: str, n: int, of: int, force: bool, quiet: bool, **options: Any) 
       geodl shard s3://bucket/jobs/one/plan.json 3 16 --provider cuda --batch-size 8
     """
     from geodl_core.cli.progress import RunProgress
-    from geodl_core.domain.plan import Shard
+    from geodl_core.domain.plan.plan import Shard
     from geodl_core.engine.open_worker import open_worker, session_of
     from geodl_core.engine.plan_files import has_part, opened_plan, store_part, tasks_of
     from geodl_core.engine.plan_inputs import require_unchanged
@@ -139,7 +139,7 @@ def register(plan: str, catalog: str | None, is_json: bool) -> None:
       geodl register s3://bucket/jobs/one/plan.json --catalog https://stac.example.com
     """
     from geodl_core.catalog.open import open_catalog
-    from geodl_core.domain.href import hide_secrets
+    from geodl_core.domain.place.href import hide_secrets
     from geodl_core.engine.merge_plan import register_plan
     from geodl_core.engine.plan_files import opened_plan
 

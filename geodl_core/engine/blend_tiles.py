@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from geodl_core.domain.blend import blend_weights, neighbours
-from geodl_core.domain.plan import Plan, Tile, live_bits, tile_at
+from geodl_core.domain.pixels.blend import blend_weights, neighbours
+from geodl_core.domain.plan.plan import Plan, Tile, live_bits, tile_at
 from geodl_core.domain.window import intersect, slices_within
 from geodl_core.engine.worker import Worker, answered_window, core_validity, infer, read_chip, stored_values
 

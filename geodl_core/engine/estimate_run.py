@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from geodl_core.domain.plan import live_tiles, shard_count, tile_at, tile_count
+from geodl_core.domain.plan.plan import live_tiles, shard_count, tile_at, tile_count
 from geodl_core.engine.open_worker import BASE_BYTES, Means, crew_of, open_worker, products_of, tile_bytes
 from geodl_core.engine.plan_scene import ScenePlan
 from geodl_core.engine.rates import rate_key, recorded_rate
 from geodl_core.engine.worker import answered_window, infer, read_chip
-from geodl_core.io.package import ModelPackage
-from geodl_core.io.scene_reader import READ_BYTES
+from geodl_core.io.package.package import ModelPackage
+from geodl_core.io.scene.scene_reader import READ_BYTES
 
 CLASS_BYTES_PER_PX = 0.25
 """Of a class map with overviews, compressed: measured 0.15 (large fields) to 0.3 (speckle)."""

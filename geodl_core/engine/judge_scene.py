@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from geodl_core.domain.fit import ValueFacts, misfits, rescaled, value_facts
 from geodl_core.domain.grid import Grid
-from geodl_core.domain.item import Band, Scene
 from geodl_core.domain.model.model import Model
-from geodl_core.domain.plan import BandSource
-from geodl_core.domain.radiometry import RadiometryChoice
-from geodl_core.domain.sentinel2 import is_dark, offset_doubt
-from geodl_core.io.sample import sample_values
+from geodl_core.domain.plan.plan import BandSource
+from geodl_core.domain.scene.fit import ValueFacts, misfits, rescaled, value_facts
+from geodl_core.domain.scene.item import Band, Scene
+from geodl_core.domain.scene.radiometry import RadiometryChoice
+from geodl_core.domain.scene.sentinel2 import is_dark, offset_doubt
+from geodl_core.io.scene.sample import sample_values
 
 
 def judge_scene(

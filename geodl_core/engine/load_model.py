@@ -7,7 +7,7 @@ from geodl_core.domain.emd.definition import Emd
 from geodl_core.domain.model.model import Model, make_model
 from geodl_core.domain.model.tensors import Layout, image_tensors, layout_of
 from geodl_core.domain.network.reach import Reach, is_unknown, join_reaches
-from geodl_core.domain.radiometry import Radiometry
+from geodl_core.domain.scene.radiometry import Radiometry
 from geodl_core.engine.probe_model import probe_reach
 from geodl_core.engine.probe_network import ProbeSpec
 from geodl_core.engine.session import open_session
@@ -16,7 +16,7 @@ from geodl_core.io.network.fuse import Feed, fuse
 from geodl_core.io.network.graph import GraphFile
 from geodl_core.io.network.memory import ARENA_FACTOR, peak_bytes_per_px
 from geodl_core.io.network.reach import answer_step, walk_reach
-from geodl_core.io.package import ModelPackage
+from geodl_core.io.package.package import ModelPackage
 
 REPAIRED = "definition: "
 """How notes on repairs begin."""

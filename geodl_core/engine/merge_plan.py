@@ -14,7 +14,7 @@ from geodl_core.engine.register_scene import Catalog, register_scene
 from geodl_core.engine.run_scene import PARTS, result_id
 from geodl_core.engine.write_result import classified_scene, file_names, write_result
 from geodl_core.errors import DataError, InputError
-from geodl_core.io.objects import join, object_size, read_object
+from geodl_core.io.remote.objects import join, object_size, read_object
 from geodl_core.io.store import write_bytes
 
 MERGED_NAME = "merged.json"

@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from geodl_core.domain.job import Compression
 from geodl_core.domain.model.model import Model
-from geodl_core.domain.plan import Plan
-from geodl_core.domain.product import Product
+from geodl_core.domain.pixels.product import Product
+from geodl_core.domain.plan.job import Compression
+from geodl_core.domain.plan.plan import Plan
 from geodl_core.domain.result.result import RASTER_NAMES
 from geodl_core.engine.run_shard import Task, block_format
 from geodl_core.engine.session import usable_cores
-from geodl_core.io.cog_layout import CogSpec
-from geodl_core.io.cog_write import write_cog
-from geodl_core.io.part_set import PartSet
+from geodl_core.io.cog.cog_layout import CogSpec
+from geodl_core.io.cog.cog_write import write_cog
+from geodl_core.io.parts.part_set import PartSet
 
 
 def merge_scene(

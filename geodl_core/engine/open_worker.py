@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from geodl_core.domain.area import Area
-from geodl_core.domain.area_grid import area_mask, area_on_grid
-from geodl_core.domain.augment import AS_IT_IS, DIHEDRAL, FLIPS, Turn
-from geodl_core.domain.chip import Mask
+from geodl_core.domain.area.area import Area
+from geodl_core.domain.area.area_grid import area_mask, area_on_grid
 from geodl_core.domain.classes import choose_storage, lookup_table
-from geodl_core.domain.decode import Decoding
 from geodl_core.domain.model.model import Model
-from geodl_core.domain.plan import Plan, live_tiles, tile_at
-from geodl_core.domain.product import Product, class_product, score_product
+from geodl_core.domain.pixels.augment import AS_IT_IS, DIHEDRAL, FLIPS, Turn
+from geodl_core.domain.pixels.chip import Mask
+from geodl_core.domain.pixels.decode import Decoding
+from geodl_core.domain.pixels.product import Product, class_product, score_product
+from geodl_core.domain.plan.plan import Plan, live_tiles, tile_at
 from geodl_core.domain.window import Window
 from geodl_core.engine.blend_tiles import MOST_TILES
 from geodl_core.engine.check_half import check_half, require_half
@@ -33,12 +33,12 @@ from geodl_core.engine.session import (
 )
 from geodl_core.engine.worker import Network, Reader, Worker
 from geodl_core.errors import InputError, ModelError, PlanError
-from geodl_core.io.mosaic_reader import open_reader
 from geodl_core.io.network.fuse import Feed, Yield, fuse
 from geodl_core.io.network.fused_cache import fused_bytes, fused_key
 from geodl_core.io.network.half import to_half
-from geodl_core.io.package import ModelPackage
-from geodl_core.io.scene_reader import READ_BYTES
+from geodl_core.io.package.package import ModelPackage
+from geodl_core.io.scene.mosaic_reader import open_reader
+from geodl_core.io.scene.scene_reader import READ_BYTES
 
 BASE_BYTES = 256 << 20
 """Of a process with its libraries loaded, and an empty session."""

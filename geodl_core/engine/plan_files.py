@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from geodl_core.domain.plan import shard_count
-from geodl_core.domain.plan_document import MOST_BYTES, PlanDocument, parse_plan
+from geodl_core.domain.plan.plan import shard_count
+from geodl_core.domain.plan.plan_document import MOST_BYTES, PlanDocument, parse_plan
 from geodl_core.domain.result.result import EMD_NAME
 from geodl_core.engine.load_model import load_model
 from geodl_core.engine.plan_scene import ScenePlan
@@ -15,10 +15,10 @@ from geodl_core.engine.run_scene import PARTS, shard_tasks
 from geodl_core.engine.run_shard import Task
 from geodl_core.engine.write_result import Origin
 from geodl_core.errors import DataError, ModelError
-from geodl_core.io.objects import delete, download, exists, is_remote, join, read_object, upload, write_object
-from geodl_core.io.package import ModelPackage, load_package
-from geodl_core.io.package_write import package_files, write_package
-from geodl_core.io.parts import is_part_whole
+from geodl_core.io.package.package import ModelPackage, load_package
+from geodl_core.io.package.package_write import package_files, write_package
+from geodl_core.io.parts.parts import is_part_whole
+from geodl_core.io.remote.objects import delete, download, exists, is_remote, join, read_object, upload, write_object
 from geodl_core.io.store import sha256_file
 
 PLAN_NAME = "plan.json"

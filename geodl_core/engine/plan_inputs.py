@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from geodl_core.domain.cells import CELL_PX, panel_width_px
 from geodl_core.domain.grid import Grid
-from geodl_core.domain.href import VERSION, WEB, file_of, with_note
-from geodl_core.domain.item import Band, Scene
-from geodl_core.domain.job import InputIdentity, Job, MosaicItem
-from geodl_core.domain.masks import resolve_mask
-from geodl_core.domain.placing import Resampling, place
-from geodl_core.domain.plan import BandSource, Layer, MaskSource, Plan, live_cells, tile_shape
+from geodl_core.domain.place.href import VERSION, WEB, file_of, with_note
+from geodl_core.domain.plan.cells import CELL_PX, panel_width_px
+from geodl_core.domain.plan.job import InputIdentity, Job, MosaicItem
+from geodl_core.domain.plan.placing import Resampling, place
+from geodl_core.domain.plan.plan import BandSource, Layer, MaskSource, Plan, live_cells, tile_shape
+from geodl_core.domain.scene.item import Band, Scene
+from geodl_core.domain.scene.masks import resolve_mask
 from geodl_core.errors import ItemError, StoreError
-from geodl_core.io.access import require_allowed
-from geodl_core.io.raster import Part, RasterFacts, files_behind, prescan_mask, prescan_validity, raster_facts
+from geodl_core.io.remote.access import require_allowed
+from geodl_core.io.scene.raster import Part, RasterFacts, files_behind, prescan_mask, prescan_validity, raster_facts
 
 UNKNOWN = "etag:None,size:None"
 """The version of a file whose server tells nothing of it, or not any more."""
@@ -205,7 +205,7 @@ def content_of(href: str, asset: str, checksum: str | None = None) -> str:
     if path.exists():
         facts = [entry.stat() for entry in (path, *files_behind(href, asset))]
         return f"size:{sum(entry.st_size for entry in facts)},mtime_ns:{max(entry.st_mtime_ns for entry in facts)}"
-    from geodl_core.io.http import file_version  # noqa: PLC0415  # 0.2 s to import, for remote scenes alone
+    from geodl_core.io.remote.http import file_version  # noqa: PLC0415  # 0.2 s to import, for remote scenes alone
 
     return file_version(href, asset)
 

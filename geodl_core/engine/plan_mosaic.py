@@ -6,19 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from geodl_core.domain.area import Area
-from geodl_core.domain.area_grid import area_on_grid, cells_meeting
+from geodl_core.domain.area.area import Area
+from geodl_core.domain.area.area_grid import area_on_grid, cells_meeting
 from geodl_core.domain.grid import Grid, outline_wgs84
-from geodl_core.domain.job import Arguments, Job, MosaicItem, job_id
 from geodl_core.domain.model.model import Model
-from geodl_core.domain.mosaic import chip_dtype_of, live_of_layers, part_grid, shared_grid, window_on
-from geodl_core.domain.plan import Layer, pack_live
-from geodl_core.domain.radiometry import Radiometry
-from geodl_core.domain.tiling import Tiling, choose_tiling
+from geodl_core.domain.plan.job import Arguments, Job, MosaicItem, job_id
+from geodl_core.domain.plan.plan import Layer, pack_live
+from geodl_core.domain.plan.tiling import Tiling, choose_tiling
+from geodl_core.domain.scene.mosaic import chip_dtype_of, live_of_layers, part_grid, shared_grid, window_on
+from geodl_core.domain.scene.radiometry import Radiometry
 from geodl_core.domain.window import Window
 from geodl_core.engine.plan_inputs import panel_columns
 from geodl_core.engine.plan_scene import ScenePlan, plan_scene
-from geodl_core.io.scene_reader import READ_BYTES
+from geodl_core.io.scene.scene_reader import READ_BYTES
 
 
 def plan_items(items: Sequence[Mapping[str, Any]], model: Model, arguments: Arguments) -> ScenePlan:

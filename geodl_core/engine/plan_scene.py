@@ -6,18 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from geodl_core.domain.area import Area
-from geodl_core.domain.area_grid import area_on_grid, cells_meeting
-from geodl_core.domain.bands import choose_bands
-from geodl_core.domain.fit import seen_grid
+from geodl_core.domain.area.area import Area
+from geodl_core.domain.area.area_grid import area_on_grid, cells_meeting
 from geodl_core.domain.grid import Grid, outline_wgs84
-from geodl_core.domain.item import Band, Scene, read_scene
-from geodl_core.domain.job import Arguments, InputIdentity, Job, job_id
 from geodl_core.domain.model.model import Model
-from geodl_core.domain.plan import BandSource, MaskSource, Plan, pack_live
-from geodl_core.domain.radiometry import Radiometry, choose_radiometry
-from geodl_core.domain.scene_grid import GridWish, choose_grid
-from geodl_core.domain.tiling import Tiling, choose_tiling
+from geodl_core.domain.plan.job import Arguments, InputIdentity, Job, job_id
+from geodl_core.domain.plan.plan import BandSource, MaskSource, Plan, pack_live
+from geodl_core.domain.plan.tiling import Tiling, choose_tiling
+from geodl_core.domain.scene.bands import choose_bands
+from geodl_core.domain.scene.fit import seen_grid
+from geodl_core.domain.scene.item import Band, Scene, read_scene
+from geodl_core.domain.scene.radiometry import Radiometry, choose_radiometry
+from geodl_core.domain.scene.scene_grid import GridWish, choose_grid
 from geodl_core.engine.judge_scene import judge_scene
 from geodl_core.engine.plan_inputs import (
     band_source,
@@ -31,8 +31,8 @@ from geodl_core.engine.plan_inputs import (
     with_versions,
 )
 from geodl_core.errors import ItemError
-from geodl_core.io.raster import raster_facts
-from geodl_core.io.scene_reader import READ_BYTES
+from geodl_core.io.scene.raster import raster_facts
+from geodl_core.io.scene.scene_reader import READ_BYTES
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from geodl_core.domain.job import Job
+from geodl_core.domain.plan.job import Job
 from geodl_core.engine.plan_scene import ScenePlan
 from geodl_core.errors import StoreError
 from geodl_core.io.store import write_bytes

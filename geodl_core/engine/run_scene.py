@@ -8,9 +8,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from geodl_core.domain.job import Arguments
 from geodl_core.domain.model.model import Model
-from geodl_core.domain.plan import Plan, Shard, live_tiles, plan_digest, shard_count, shard_tiles
+from geodl_core.domain.plan.job import Arguments
+from geodl_core.domain.plan.plan import Plan, Shard, live_tiles, plan_digest, shard_count, shard_tiles
 from geodl_core.domain.result.result import output_collection_id, output_item_id, safe_name, source_name
 from geodl_core.engine.open_worker import Means, open_worker, session_of
 from geodl_core.engine.plan_mosaic import plan_items
@@ -19,8 +19,8 @@ from geodl_core.engine.rates import rate_key, record_rate
 from geodl_core.engine.register_scene import Catalog, register_scene
 from geodl_core.engine.run_shard import Task, run_shards
 from geodl_core.engine.write_result import origin_of, write_result
-from geodl_core.io.package import ModelPackage
-from geodl_core.io.parts import PartHeader, is_part_whole
+from geodl_core.io.package.package import ModelPackage
+from geodl_core.io.parts.parts import PartHeader, is_part_whole
 from geodl_core.io.store import held_folder
 
 PARTS = "parts"

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from geodl_core.domain.blocks import Block, BlockBuilder, is_empty
-from geodl_core.domain.job import Compression
-from geodl_core.domain.plan import Plan, Shard, Tile, shard_tiles, tile_at
-from geodl_core.domain.product import Product
+from geodl_core.domain.pixels.blocks import Block, BlockBuilder, is_empty
+from geodl_core.domain.pixels.product import Product
+from geodl_core.domain.plan.job import Compression
+from geodl_core.domain.plan.plan import Plan, Shard, Tile, shard_tiles, tile_at
 from geodl_core.engine.blend_tiles import blended_tiles
 from geodl_core.engine.worker import (
     Reader,
@@ -28,9 +28,9 @@ from geodl_core.engine.worker import (
     stored_values,
 )
 from geodl_core.errors import DataError, InferenceError, OutOfMemoryError, StoreError
-from geodl_core.io.block_codec import BlockFormat, Predictor, encode_block, half_format
-from geodl_core.io.cog_write import halve
-from geodl_core.io.parts import PartHeader, PartWriter, write_part
+from geodl_core.io.cog.block_codec import BlockFormat, Predictor, encode_block, half_format
+from geodl_core.io.cog.cog_write import halve
+from geodl_core.io.parts.parts import PartHeader, PartWriter, write_part
 
 IN_FLIGHT_PER_THREAD = 2
 """One group in the network, one read ahead."""

@@ -8,12 +8,12 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from geodl_core.domain.augment import AS_IT_IS, MergePolicy, Turn, merge_scores, turn, turn_back
-from geodl_core.domain.chip import Chip, Mask
-from geodl_core.domain.decode import Decoding, Scores, decide, to_ids, to_stored_scores
-from geodl_core.domain.job import Compression
-from geodl_core.domain.plan import Plan, Tile
-from geodl_core.domain.product import Product
+from geodl_core.domain.pixels.augment import AS_IT_IS, MergePolicy, Turn, merge_scores, turn, turn_back
+from geodl_core.domain.pixels.chip import Chip, Mask
+from geodl_core.domain.pixels.decode import Decoding, Scores, decide, to_ids, to_stored_scores
+from geodl_core.domain.pixels.product import Product
+from geodl_core.domain.plan.job import Compression
+from geodl_core.domain.plan.plan import Plan, Tile
 from geodl_core.domain.window import Window, grow, slices_within
 from geodl_core.engine.session import Session
 from geodl_core.errors import GeodlError, ModelError, OutOfMemoryError

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from geodl_core.domain.classes import choose_storage
-from geodl_core.domain.href import hide_secrets
-from geodl_core.domain.job import Arguments, arguments_json
-from geodl_core.domain.product import Product
+from geodl_core.domain.pixels.product import Product
+from geodl_core.domain.place.href import hide_secrets
+from geodl_core.domain.plan.job import Arguments, arguments_json
 from geodl_core.domain.result.attribute_table import attribute_table_xml
 from geodl_core.domain.result.result import (
     COG_NAME,
@@ -25,9 +25,9 @@ from geodl_core.engine.merge_scene import merge_scene
 from geodl_core.engine.open_worker import products_of
 from geodl_core.engine.plan_scene import ScenePlan
 from geodl_core.engine.run_shard import Task
-from geodl_core.io.footprint import read_footprint
-from geodl_core.io.package import ModelPackage
-from geodl_core.io.preview import write_preview
+from geodl_core.io.cog.preview import write_preview
+from geodl_core.io.package.package import ModelPackage
+from geodl_core.io.scene.footprint import read_footprint
 from geodl_core.io.stac import item_href
 from geodl_core.io.store import multihash, storage_errors, write_bytes
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pystac
 
-from geodl_core.domain.href import VARIABLE, hide_secrets, is_inline
+from geodl_core.domain.place.href import VARIABLE, hide_secrets, is_inline
 from geodl_core.errors import ItemError
 
 
@@ -120,6 +120,6 @@ def _read(location: str) -> str:
 
 
 def _fetch(url: str) -> str:
-    from geodl_core.io.http import fetch_text  # noqa: PLC0415  # 0.2 s to import, for remote Items alone
+    from geodl_core.io.remote.http import fetch_text  # noqa: PLC0415  # 0.2 s to import, for remote Items alone
 
     return fetch_text(url)

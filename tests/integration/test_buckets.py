@@ -12,11 +12,11 @@ import pytest
 import requests
 from moto.server import ThreadedMotoServer
 
-from geodl_core.domain.href import with_notes
-from geodl_core.io import objects
-from geodl_core.io.access import access_in_force
-from geodl_core.io.egress import EgressProxy
-from geodl_core.io.raster import opened
+from geodl_core.domain.place.href import with_notes
+from geodl_core.io.remote import objects
+from geodl_core.io.remote.access import access_in_force
+from geodl_core.io.remote.egress import EgressProxy
+from geodl_core.io.scene.raster import opened
 from geodl_core.settings import Settings
 from scenes import smooth, write_raster
 from websites import Answer, send, website

@@ -19,15 +19,15 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from geodl_core.domain.access import Access
-from geodl_core.domain.address import read_allowed
+from geodl_core.domain.place.access import Access
+from geodl_core.domain.place.address import read_allowed
 from geodl_core.errors import GeodlError, InputError, ItemError, StoreError
-from geodl_core.io import session
-from geodl_core.io.access import access_in_force
-from geodl_core.io.egress import EgressProxy
-from geodl_core.io.egress_http import Limits
-from geodl_core.io.http import fetch_text
-from geodl_core.io.raster import opened
+from geodl_core.io.remote import session
+from geodl_core.io.remote.access import access_in_force
+from geodl_core.io.remote.egress import EgressProxy
+from geodl_core.io.remote.egress_http import Limits
+from geodl_core.io.remote.http import fetch_text
+from geodl_core.io.scene.raster import opened
 from scenes import smooth, write_raster
 from servers import FileServer
 from websites import send, website
@@ -150,7 +150,7 @@ def test_the_address_that_was_judged_is_connected_to(monkeypatch: pytest.MonkeyP
         reached.append(address)
         raise OSError("not from here")
 
-    monkeypatch.setattr("geodl_core.io.egress.socket.create_connection", connect)
+    monkeypatch.setattr("geodl_core.io.remote.egress.socket.create_connection", connect)
     proxy = EgressProxy(read_allowed(""), names)
     try:
         with pytest.raises(OSError, match="not from here"):

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from geodl_core.domain.job import Arguments
-from geodl_core.domain.plan import tile_shape
+from geodl_core.domain.plan.job import Arguments
+from geodl_core.domain.plan.plan import tile_shape
 from geodl_core.engine import open_worker as opening
 from geodl_core.engine.load_model import load_model
 from geodl_core.engine.open_worker import Means, open_worker
@@ -15,7 +15,7 @@ from geodl_core.engine.run_scene import shard_tasks
 from geodl_core.engine.run_shard import run_shards
 from geodl_core.engine.write_result import origin_of, write_result
 from geodl_core.errors import InputError
-from geodl_core.io.package import load_package
+from geodl_core.io.package.package import load_package
 from geodl_core.io.stac import read_item
 from items import write_item
 from networks import conv_network, mask_network, mean_network, scores_whole, softmax, stride_network, write_emd

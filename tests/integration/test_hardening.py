@@ -14,13 +14,13 @@ from onnx import TensorProto, helper
 
 from commands import geodl
 from geodl_core.catalog.sqlite import SqliteCatalog
-from geodl_core.domain.job import Arguments
-from geodl_core.domain.tiling import choose_tiling
+from geodl_core.domain.plan.job import Arguments
+from geodl_core.domain.plan.tiling import choose_tiling
 from geodl_core.engine.load_model import load_model
 from geodl_core.engine.plan_scene import plan_scene
 from geodl_core.engine.run_scene import RunRequest, run_scene
 from geodl_core.errors import GeodlError
-from geodl_core.io.package import load_package
+from geodl_core.io.package.package import load_package
 from geodl_core.io.stac import read_item
 from items import write_item
 from networks import conv_network, write_emd
@@ -49,7 +49,7 @@ def class_map(folder, item, out="out"):
 
 FULL = """
 import sys
-from geodl_core.io import parts
+from geodl_core.io.parts import parts
 from geodl_core.cli import main
 def refuse(self, name, payload, half):
     raise OSError(28, "No space left on device")

@@ -17,11 +17,11 @@ from rasterio.windows import Window
 from commands import geodl
 from geodl_core.cli.main import geodl as command_line
 from geodl_core.cli.main import guarded
-from geodl_core.domain.job import Arguments
-from geodl_core.domain.plan import live_tiles, plan_digest, shard_count, tile_count
+from geodl_core.domain.plan.job import Arguments
+from geodl_core.domain.plan.plan import live_tiles, plan_digest, shard_count, tile_count
 from geodl_core.engine import merge_scene, plan_scene
 from geodl_core.engine.load_model import load_model
-from geodl_core.io.package import load_package
+from geodl_core.io.package.package import load_package
 from geodl_core.io.stac import read_item
 from items import write_item
 from networks import conv_network, write_emd

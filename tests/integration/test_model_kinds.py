@@ -11,10 +11,10 @@ import rasterio
 from onnx import TensorProto, helper, numpy_helper
 
 from geodl_core.catalog.sqlite import SqliteCatalog
-from geodl_core.domain.job import Arguments
+from geodl_core.domain.plan.job import Arguments
 from geodl_core.engine.load_model import load_model
 from geodl_core.engine.run_scene import RunRequest, run_scene
-from geodl_core.io.package import load_package
+from geodl_core.io.package.package import load_package
 from geodl_core.io.stac import read_item
 from items import write_item
 from networks import conv_network, run_whole, save, write_emd

@@ -19,7 +19,7 @@ from geodl_core.catalog.sqlite import SqliteCatalog
 from geodl_core.domain.mlm.write import MODELS
 from geodl_core.domain.model.model import make_model
 from geodl_core.errors import ModelError
-from geodl_core.io.package import ModelPackage, load_package
+from geodl_core.io.package.package import ModelPackage, load_package
 from networks import CLASSES, conv_network, run_whole, write_emd
 from schemas import require_valid
 

@@ -8,7 +8,7 @@ import pytest
 
 from commands import geodl, run_json
 from geodl_core.cli.model_registry import REGISTRY_COMMANDS
-from geodl_core.io.package import load_package
+from geodl_core.io.package.package import load_package
 from networks import CLASSES, conv_network, write_emd
 from scenes import write_scene
 

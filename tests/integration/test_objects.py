@@ -16,8 +16,8 @@ import requests
 from moto.server import ThreadedMotoServer
 
 from geodl_core.errors import GeodlError, InputError, StoreError
-from geodl_core.io import object_stores
-from geodl_core.io.objects import (
+from geodl_core.io.remote import object_stores
+from geodl_core.io.remote.objects import (
     delete,
     download,
     exists,

@@ -178,7 +178,7 @@ MUTATIONS: list[Callable[[random.Random, Members], bytes]] = [
 def load_all(folder: Path) -> dict[str, Any]:
     """Load all packages of a folder in this process; return what went wrong, and how many were read all the same."""
     from geodl_core.errors import GeodlError  # noqa: PLC0415
-    from geodl_core.io.package import load_package  # noqa: PLC0415
+    from geodl_core.io.package.package import load_package  # noqa: PLC0415
 
     load_package(str(folder / "whole.dlpk"))
     wrong: list[str] = []

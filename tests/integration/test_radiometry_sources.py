@@ -10,11 +10,11 @@ import pytest
 import rasterio
 
 from commands import geodl
-from geodl_core.domain.job import Arguments
+from geodl_core.domain.plan.job import Arguments
 from geodl_core.engine.load_model import load_model
 from geodl_core.engine.plan_scene import plan_scene
 from geodl_core.errors import ModelError
-from geodl_core.io.package import load_package
+from geodl_core.io.package.package import load_package
 from geodl_core.io.stac import read_item
 from networks import conv_network, write_emd
 from runs import raster, run_item

@@ -13,12 +13,12 @@ from rasterio.vrt import WarpedVRT
 from rio_cogeo.cogeo import cog_validate
 
 from geodl_core.catalog.sqlite import SqliteCatalog
-from geodl_core.domain.job import Arguments
+from geodl_core.domain.plan.job import Arguments
 from geodl_core.domain.query import ItemQuery
 from geodl_core.engine.load_model import load_model
 from geodl_core.engine.open_worker import Means
 from geodl_core.engine.run_scene import RunRequest, run_scene
-from geodl_core.io.package import load_package
+from geodl_core.io.package.package import load_package
 from geodl_core.io.stac import read_item
 from items import write_item
 from networks import CLASSES, conv_network, run_whole, write_emd

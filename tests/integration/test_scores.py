@@ -10,7 +10,7 @@ from rio_cogeo.cogeo import cog_validate
 from commands import geodl_here
 from geodl_core.engine.load_model import load_model
 from geodl_core.engine.open_worker import Means
-from geodl_core.io.package import load_package
+from geodl_core.io.package.package import load_package
 from items import write_item
 from networks import (
     class_map_network,

@@ -13,17 +13,18 @@ import numpy as np
 import pytest
 from rasterio.errors import RasterioIOError
 
-from geodl_core.domain.access import PLANETARY_COMPUTER, Access
 from geodl_core.domain.grid import Grid
-from geodl_core.domain.href import split_notes, with_notes
-from geodl_core.domain.plan import BandSource, Plan, pack_live, tile_shape
+from geodl_core.domain.place.access import PLANETARY_COMPUTER, Access
+from geodl_core.domain.place.href import split_notes, with_notes
+from geodl_core.domain.plan.plan import BandSource, Plan, pack_live, tile_shape
 from geodl_core.domain.window import Window
 from geodl_core.errors import GeodlError, StoreError
-from geodl_core.io import scene_reader, signing
-from geodl_core.io.access import access_in_force
-from geodl_core.io.http import file_version
-from geodl_core.io.raster import opened, raster_facts
-from geodl_core.io.scene_reader import SceneReader
+from geodl_core.io.remote import signing
+from geodl_core.io.remote.access import access_in_force
+from geodl_core.io.remote.http import file_version
+from geodl_core.io.scene import scene_reader
+from geodl_core.io.scene.raster import opened, raster_facts
+from geodl_core.io.scene.scene_reader import SceneReader
 from scenes import smooth, write_raster
 from websites import Website, send, website
 

@@ -16,8 +16,8 @@ from moto.server import ThreadedMotoServer
 from onnx import TensorProto, helper, numpy_helper
 
 from commands import geodl, geodl_here
-from geodl_core.io import object_stores
-from geodl_core.io.objects import delete, exists, list_names, read_object, write_object
+from geodl_core.io.remote import object_stores
+from geodl_core.io.remote.objects import delete, exists, list_names, read_object, write_object
 from items import write_item
 from networks import conv_network, save, write_emd
 from runs import data_files

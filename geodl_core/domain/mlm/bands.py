@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from geodl_core.domain.band_names import COMMON_NAMES
 from geodl_core.domain.mlm.loose_json import assets, mapping, objects, sequence
+from geodl_core.domain.scene.band_names import COMMON_NAMES
 
 ESRI_BANDS = {
     "red": "Red",

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from geodl_core.domain.augment import MERGE_POLICIES
-from geodl_core.domain.job import Arguments
 from geodl_core.domain.model.model import Model
-from geodl_core.domain.product import SCORE_TYPES
-from geodl_core.domain.tiling import choose_tile, is_size_free
+from geodl_core.domain.pixels.augment import MERGE_POLICIES
+from geodl_core.domain.pixels.product import SCORE_TYPES
+from geodl_core.domain.plan.job import Arguments
+from geodl_core.domain.plan.tiling import choose_tile, is_size_free
 from geodl_core.errors import InputError, PlanError
 
 MOST_PX = 1 << 14

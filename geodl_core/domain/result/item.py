@@ -8,8 +8,7 @@ from typing import Any
 
 from geodl_core.domain.classes import ClassEntry
 from geodl_core.domain.grid import Grid, bbox_wgs84, cell_area_m2, cell_size, outline_wgs84
-from geodl_core.domain.mosaic import joint_properties
-from geodl_core.domain.product import Product
+from geodl_core.domain.pixels.product import Product
 from geodl_core.domain.result.result import (
     COG_NAME,
     EMD_NAME,
@@ -25,6 +24,7 @@ from geodl_core.domain.result.result import (
     source_name,
     sources_key,
 )
+from geodl_core.domain.scene.mosaic import joint_properties
 
 STAC_VERSION = "1.1.0"
 EXTENSIONS = tuple(

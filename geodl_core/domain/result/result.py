@@ -10,7 +10,7 @@ from typing import Any
 from geodl_core.domain.classes import Storage
 from geodl_core.domain.grid import Grid
 from geodl_core.domain.model.model import Model
-from geodl_core.domain.product import Product, ProductName
+from geodl_core.domain.pixels.product import Product, ProductName
 
 MOST_NAME_BYTES = 200
 """File systems take 255; drafts and suffixes need some."""

@@ -9,7 +9,7 @@ from google.protobuf.message import EncodeError
 from onnx import TensorProto, compose, helper, numpy_helper, version_converter
 
 from geodl_core.domain.model.model import Model
-from geodl_core.domain.radiometry import Radiometry
+from geodl_core.domain.scene.radiometry import Radiometry
 from geodl_core.errors import ModelError
 from geodl_core.io.network.graph import GraphFile
 from geodl_core.io.network.rewrite import rewrite

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from geodl_core.cli.main import geodl, guarded
 from geodl_core.errors import GeodlError, InputError, ModelError
-from geodl_core.io.package import load_package
+from geodl_core.io.package.package import load_package
 from networks import conv_network, run_whole, save, write_emd
 from scenes import write_scene
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from geodl_core.domain.address import AllowedHosts, is_public, read_allowed, refusal
+from geodl_core.domain.place.address import AllowedHosts, is_public, read_allowed, refusal
 from geodl_core.errors import InputError
 
 NOWHERE = AllowedHosts()

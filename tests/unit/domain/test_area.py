@@ -9,7 +9,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geodl_core.domain.area import MAX_VERTICES, Area, area_bbox, area_shape, read_area
+from geodl_core.domain.area.area import MAX_VERTICES, Area, area_bbox, area_shape, read_area
 from geodl_core.errors import GeodlError, InputError
 
 SQUARE = [[10.0, 48.0], [11.0, 48.0], [11.0, 49.0], [10.0, 49.0], [10.0, 48.0]]

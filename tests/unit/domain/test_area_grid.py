@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.features import rasterize
 
-from geodl_core.domain.area import Area, read_area
-from geodl_core.domain.area_grid import area_mask, area_on_grid, cells_meeting
-from geodl_core.domain.chip import Mask
+from geodl_core.domain.area.area import Area, read_area
+from geodl_core.domain.area.area_grid import area_mask, area_on_grid, cells_meeting
 from geodl_core.domain.grid import WGS84, Grid
+from geodl_core.domain.pixels.chip import Mask
 from geodl_core.domain.window import Window
 from geodl_core.errors import ItemError
 

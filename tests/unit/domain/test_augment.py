@@ -6,7 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from geodl_core.domain.augment import AS_IT_IS, DIHEDRAL, FLIPS, MERGE_POLICIES, Turn, merge_scores, turn, turn_back
+from geodl_core.domain.pixels.augment import (
+    AS_IT_IS,
+    DIHEDRAL,
+    FLIPS,
+    MERGE_POLICIES,
+    Turn,
+    merge_scores,
+    turn,
+    turn_back,
+)
 
 pixels = arrays.arrays(np.uint16, arrays.array_shapes(min_dims=2, max_dims=4, max_side=5))
 scores = st.lists(

@@ -2,9 +2,9 @@
 
 import pytest
 
-from geodl_core.domain.band_names import sentinel2_band, spellings, wavelength_of
-from geodl_core.domain.bands import BandChoice, choose_bands
-from geodl_core.domain.item import Scene, read_scene
+from geodl_core.domain.scene.band_names import sentinel2_band, spellings, wavelength_of
+from geodl_core.domain.scene.bands import BandChoice, choose_bands
+from geodl_core.domain.scene.item import Scene, read_scene
 from geodl_core.errors import ItemError
 
 COG = "image/tiff; application=geotiff; profile=cloud-optimized"

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geodl_core.domain.blend import blend_weights, neighbours
 from geodl_core.domain.grid import Grid
-from geodl_core.domain.plan import Plan, pack_live, tile_at, tile_count, tile_shape
+from geodl_core.domain.pixels.blend import blend_weights, neighbours
+from geodl_core.domain.plan.plan import Plan, pack_live, tile_at, tile_count, tile_shape
 from geodl_core.domain.window import Window, grow, intersect
 
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geodl_core.domain.blocks import BLOCK_PX, Block, BlockBuilder, block_shape, is_empty
 from geodl_core.domain.classes import ClassEntry, Storage
 from geodl_core.domain.grid import Grid
-from geodl_core.domain.plan import Plan, Shard, live_tiles, pack_live, shard_tiles, tile_at, tile_shape
-from geodl_core.domain.product import Product, class_product, score_product
+from geodl_core.domain.pixels.blocks import BLOCK_PX, Block, BlockBuilder, block_shape, is_empty
+from geodl_core.domain.pixels.product import Product, class_product, score_product
+from geodl_core.domain.plan.plan import Plan, Shard, live_tiles, pack_live, shard_tiles, tile_at, tile_shape
 from geodl_core.domain.window import slices_within
 
 CLASS = class_product(Storage("uint8", 255))

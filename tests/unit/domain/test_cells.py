@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geodl_core.domain.cells import (
+from geodl_core.domain.plan.cells import (
     CELL_PX,
     STRIP_CELL_ROWS,
     Cells,

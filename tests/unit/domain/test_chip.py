@@ -11,7 +11,7 @@ from rasterio.enums import Resampling
 from rasterio.io import MemoryFile
 from rasterio.vrt import WarpedVRT
 
-from geodl_core.domain.chip import padded_indices, to_class_ids, upsample
+from geodl_core.domain.pixels.chip import padded_indices, to_class_ids, upsample
 
 
 @given(st.integers(1, 12), st.integers(0, 40), st.integers(0, 40), st.sampled_from(["reflect", "edge"]))

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geodl_core.domain.classes import ClassEntry, Storage, choose_storage, lookup_table
-from geodl_core.domain.decode import Decoding, decide, to_ids, to_stored_scores
-from geodl_core.domain.product import SCORE_STEPS, score_product
+from geodl_core.domain.pixels.decode import Decoding, decide, to_ids, to_stored_scores
+from geodl_core.domain.pixels.product import SCORE_STEPS, score_product
 from geodl_core.errors import ModelError
 
 IDS = (1, 2, 7)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from geodl_core.domain.emd.definition import parse_emd
-from geodl_core.domain.fit import ValueFacts, misfits, rescaled, seen_grid, value_facts
 from geodl_core.domain.grid import Grid
-from geodl_core.domain.item import Scene
 from geodl_core.domain.mlm.read import mlm_keys
 from geodl_core.domain.model.training import Training, training_of
+from geodl_core.domain.scene.fit import ValueFacts, misfits, rescaled, seen_grid, value_facts
+from geodl_core.domain.scene.item import Scene
 
 UTM = Grid("EPSG:32633", (10, 0, 500000, 0, -10, 5300000), 100, 100)
 """Cells of 10 m in the middle of a zone."""

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from geodl_core.domain.bands import choose_bands
-from geodl_core.domain.item import Band, Scene, read_scene
 from geodl_core.domain.model.scaling import Scaling
-from geodl_core.domain.radiometry import choose_radiometry
+from geodl_core.domain.scene.bands import choose_bands
+from geodl_core.domain.scene.item import Band, Scene, read_scene
+from geodl_core.domain.scene.radiometry import choose_radiometry
 from geodl_core.errors import ItemError
 
 pytestmark = pytest.mark.shared

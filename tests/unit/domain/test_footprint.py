@@ -6,8 +6,8 @@ import pytest
 import rasterio.features
 import shapely
 
-from geodl_core.domain.footprint import HOLE_SHARE, MOST_VERTICES, coarsened, footprint_wgs84
 from geodl_core.domain.grid import Grid, bbox_wgs84, outline_wgs84
+from geodl_core.domain.scene.footprint import HOLE_SHARE, MOST_VERTICES, coarsened, footprint_wgs84
 
 UTM = Grid("EPSG:32633", (10.0, 0.0, 300000.0, 0.0, -10.0, 5300040.0), 400, 500)
 ACROSS = Grid("EPSG:32601", (100.0, 0.0, 345000.0, 0.0, -100.0, 7500000.0), 400, 500)

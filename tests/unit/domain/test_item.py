@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geodl_core.domain.bands import choose_bands
-from geodl_core.domain.item import Band, Scene, read_scene
+from geodl_core.domain.scene.bands import choose_bands
+from geodl_core.domain.scene.item import Band, Scene, read_scene
 from geodl_core.errors import ItemError
 
 COG = "image/tiff; application=geotiff; profile=cloud-optimized"

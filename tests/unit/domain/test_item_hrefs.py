@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from geodl_core.domain.access import Access
-from geodl_core.domain.href import hide_secrets, scrub, split_notes
-from geodl_core.domain.item import read_scene
-from geodl_core.domain.item_hrefs import reachable_item
+from geodl_core.domain.place.access import Access
+from geodl_core.domain.place.href import hide_secrets, scrub, split_notes
+from geodl_core.domain.scene.item import read_scene
+from geodl_core.domain.scene.item_hrefs import reachable_item
 from geodl_core.errors import ItemError
 
 BLOB = "https://account.blob.core.windows.net/container/scene.tif"

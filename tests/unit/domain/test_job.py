@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geodl_core.domain.grid import Grid
-from geodl_core.domain.job import (
+from geodl_core.domain.plan.job import (
     COMPRESSIONS,
     PADS,
     Arguments,
@@ -17,8 +17,8 @@ from geodl_core.domain.job import (
     arguments_json,
     job_id,
 )
-from geodl_core.domain.masks import BitField
-from geodl_core.domain.radiometry import Radiometry
+from geodl_core.domain.scene.masks import BitField
+from geodl_core.domain.scene.radiometry import Radiometry
 from geodl_core.errors import InputError
 
 GRID = Grid("EPSG:32632", (10.0, 0.0, 600000.0, 0.0, -10.0, 5400000.0), 120, 180)

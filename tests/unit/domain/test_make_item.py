@@ -6,7 +6,7 @@ import pyproj
 import pytest
 
 from geodl_core.domain.grid import Grid
-from geodl_core.domain.make_item import (
+from geodl_core.domain.scene.make_item import (
     ALWAYS,
     ItemWords,
     RasterAsset,

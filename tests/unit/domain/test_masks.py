@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from conftest import SHARED
-from geodl_core.domain.masks import QA_PIXEL, SCL, BitField, LeftOut, is_masked, resolve_mask
+from geodl_core.domain.scene.masks import QA_PIXEL, SCL, BitField, LeftOut, is_masked, resolve_mask
 from geodl_core.errors import ItemError
 
 

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geodl_core.domain.emd.definition import parse_emd
-from geodl_core.domain.job import Arguments
 from geodl_core.domain.model.arguments import arguments_of, describe_argument, read_arguments, split_arguments
 from geodl_core.domain.model.model import Model, make_model
 from geodl_core.domain.network.graph import Graph, Tensor
 from geodl_core.domain.network.reach import Reach
-from geodl_core.domain.tiling import choose_tile
+from geodl_core.domain.plan.job import Arguments
+from geodl_core.domain.plan.tiling import choose_tile
 from geodl_core.errors import InputError
 
 Shape = tuple[int | None, ...]

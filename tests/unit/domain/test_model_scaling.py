@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geodl_core.domain.emd.definition import Emd, read_emd
-from geodl_core.domain.item import Band, Scene
 from geodl_core.domain.model.scaling import IMAGENET, Scaling, scaling_of
-from geodl_core.domain.radiometry import choose_radiometry
+from geodl_core.domain.scene.item import Band, Scene
+from geodl_core.domain.scene.radiometry import choose_radiometry
 from geodl_core.errors import ModelError
 
 STORED = np.arange(3 * 4 * 5).reshape(3, 4, 5).astype("uint8")

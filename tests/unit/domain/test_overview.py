@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geodl_core.domain import overview
-from geodl_core.domain.overview import halve_mean, halve_mode, level_shapes
+from geodl_core.domain.pixels import overview
+from geodl_core.domain.pixels.overview import halve_mean, halve_mode, level_shapes
 
 DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32")
 

@@ -8,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geodl_core.domain.grid import Grid
-from geodl_core.domain.job import Pad
-from geodl_core.domain.masks import BitField
-from geodl_core.domain.plan import (
+from geodl_core.domain.plan.job import Pad
+from geodl_core.domain.plan.plan import (
     SHARD_PIXELS,
     BandSource,
     Layer,
@@ -28,7 +27,8 @@ from geodl_core.domain.plan import (
     tile_count,
     tile_shape,
 )
-from geodl_core.domain.radiometry import Radiometry
+from geodl_core.domain.scene.masks import BitField
+from geodl_core.domain.scene.radiometry import Radiometry
 from geodl_core.domain.window import Window
 from geodl_core.errors import PlanError
 

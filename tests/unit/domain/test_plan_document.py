@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geodl_core.domain.grid import Grid
-from geodl_core.domain.item import Band
-from geodl_core.domain.job import Arguments, InputIdentity, Job, job_id
-from geodl_core.domain.plan import BandSource, MaskSource, Plan, pack_live, plan_digest, tile_shape
-from geodl_core.domain.plan_document import FORMAT, PlanDocument, parse_plan
-from geodl_core.domain.radiometry import Radiometry
+from geodl_core.domain.plan.job import Arguments, InputIdentity, Job, job_id
+from geodl_core.domain.plan.plan import BandSource, MaskSource, Plan, pack_live, plan_digest, tile_shape
+from geodl_core.domain.plan.plan_document import FORMAT, PlanDocument, parse_plan
+from geodl_core.domain.scene.item import Band
+from geodl_core.domain.scene.radiometry import Radiometry
 from geodl_core.errors import PlanError
 
 AREA = '{"type":"Polygon","coordinates":[[[9,48],[9.1,48],[9.1,48.1],[9,48]]]}'

@@ -3,7 +3,7 @@
 import numpy as np
 
 from geodl_core.domain.classes import ClassEntry, Storage
-from geodl_core.domain.product import SCORE_STEPS, SCORE_TYPES, class_product, score_product
+from geodl_core.domain.pixels.product import SCORE_STEPS, SCORE_TYPES, class_product, score_product
 
 CLASSES = tuple(ClassEntry(value, str(value), (0, 0, 0)) for value in (1, 2, 7))
 

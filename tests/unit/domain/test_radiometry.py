@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geodl_core.domain.item import Band, Scene
 from geodl_core.domain.model.model import Scaling
-from geodl_core.domain.radiometry import Kind, Radiometry, RadiometryChoice, choose_radiometry
+from geodl_core.domain.scene.item import Band, Scene
+from geodl_core.domain.scene.radiometry import Kind, Radiometry, RadiometryChoice, choose_radiometry
 from geodl_core.errors import ItemError
 
 Pair = tuple[float | None, float | None]

@@ -12,10 +12,10 @@ import pytest
 from geodl_core.domain.classes import ClassEntry, Storage
 from geodl_core.domain.emd.definition import parse_emd
 from geodl_core.domain.grid import Grid
-from geodl_core.domain.job import Arguments, arguments_json
 from geodl_core.domain.model.model import make_model
 from geodl_core.domain.network.graph import Graph, Tensor
-from geodl_core.domain.product import class_product
+from geodl_core.domain.pixels.product import class_product
+from geodl_core.domain.plan.job import Arguments, arguments_json
 from geodl_core.domain.result.collection import build_collection, current_results_query, supersede
 from geodl_core.domain.result.item import build_item
 from geodl_core.domain.result.result import (

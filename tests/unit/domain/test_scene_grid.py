@@ -7,8 +7,8 @@ from affine import Affine
 
 from geodl_core.domain.grid import Grid, bbox_wgs84, cell_area_m2, cell_size, map_to_pixel, outline_wgs84, pixel_to_map
 from geodl_core.domain.model.training import TrainedCell
-from geodl_core.domain.placing import place
-from geodl_core.domain.scene_grid import GridWish, choose_grid, read_cell_size, read_crs
+from geodl_core.domain.plan.placing import place
+from geodl_core.domain.scene.scene_grid import GridWish, choose_grid, read_cell_size, read_crs
 from geodl_core.errors import InputError, ItemError
 
 TEN = Grid("EPSG:32632", (10.0, 0.0, 600000.0, 0.0, -10.0, 5400000.0), 900, 840)

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from geodl_core.domain.item import Band, Scene
-from geodl_core.domain.sentinel2 import baseline_of, is_dark, is_sentinel2, offset_doubt, offset_state
+from geodl_core.domain.scene.item import Band, Scene
+from geodl_core.domain.scene.sentinel2 import baseline_of, is_dark, is_sentinel2, offset_doubt, offset_state
 
 RED = Band("red", 0, ("b04", "red"), "B04.tif", "image/tiff", ("data",), 1e-4, -0.1, 0, None, 10, None)
 JP2 = replace(RED, asset="red-jp2", href="B04.jp2", media_type="image/jp2")

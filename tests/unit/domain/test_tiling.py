@@ -8,11 +8,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from geodl_core.domain.emd.definition import parse_emd
-from geodl_core.domain.job import Arguments
 from geodl_core.domain.model.model import Model, make_model
 from geodl_core.domain.network.graph import Graph, Tensor
 from geodl_core.domain.network.reach import Reach
-from geodl_core.domain.tiling import (
+from geodl_core.domain.plan.job import Arguments
+from geodl_core.domain.plan.tiling import (
     BAND_BYTES,
     MIB,
     UNKNOWN_BYTES_PER_PX,

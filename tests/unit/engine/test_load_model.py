@@ -9,12 +9,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from geodl_core.domain.job import Arguments
-from geodl_core.domain.tiling import choose_tile
+from geodl_core.domain.plan.job import Arguments
+from geodl_core.domain.plan.tiling import choose_tile
 from geodl_core.engine.load_model import load_model, reach_of
 from geodl_core.errors import ModelError
 from geodl_core.io.network.memory import ARENA_FACTOR
-from geodl_core.io.package import load_package
+from geodl_core.io.package.package import load_package
 from networks import conv_network, save, write_emd
 
 
@@ -84,7 +84,7 @@ def test_a_graph_that_can_be_followed_is_not_run(tmp_path: Path) -> None:
     conv_network(tmp_path / "net.onnx")
     emd = write_emd(tmp_path, Padding=None)
     code = (
-        "import sys; from geodl_core.io.package import load_package; "
+        "import sys; from geodl_core.io.package.package import load_package; "
         "from geodl_core.engine.load_model import load_model; "
         f"print(load_model(load_package({str(emd)!r})).halo.px, 'onnxruntime' in sys.modules)"
     )

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from geodl_core.domain.grid import Grid
-from geodl_core.domain.job import Job
-from geodl_core.domain.radiometry import Radiometry
+from geodl_core.domain.plan.job import Job
+from geodl_core.domain.scene.radiometry import Radiometry
 from geodl_core.engine.plan_scene import ScenePlan
 from geodl_core.engine.rates import MOST_RATES, RATES_NAME, rate_key, record_rate, recorded_rate
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geodl_core.errors import ModelError
-from geodl_core.io.archive import (
+from geodl_core.io.package.archive import (
     MAX_MEMBER_BYTES,
     MAX_MEMBERS,
     MAX_RATIO,
@@ -281,7 +281,7 @@ import sys
 sys.modules["py7zr"] = None
 from pathlib import Path
 from geodl_core.errors import ModelError
-from geodl_core.io.archive import archive_sizes, read_archive
+from geodl_core.io.package.archive import archive_sizes, read_archive
 assert len(archive_sizes(Path("q.dlpk"))) == 4
 path = Path("p.dlpk")
 try:

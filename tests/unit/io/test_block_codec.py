@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from geodl_core.errors import DataError, InputError
-from geodl_core.io import block_codec
-from geodl_core.io.block_codec import BlockFormat, decode_block, encode_block, nodata_block, profile
+from geodl_core.io.cog import block_codec
+from geodl_core.io.cog.block_codec import BlockFormat, decode_block, encode_block, nodata_block, profile
 
 COMPRESSIONS = ("deflate", "zstd", "lzw")
 U1 = BlockFormat("uint8", 1, 255, "deflate", 64)

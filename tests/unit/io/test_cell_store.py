@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geodl_core.errors import DataError
-from geodl_core.io.cells import Cell, CellKey, CellStore, Supply, cut
+from geodl_core.io.scene.cells import Cell, CellKey, CellStore, Supply, cut
 
 SIZE = 10
 """Bytes of a cell."""

@@ -12,9 +12,9 @@ from rasterio.shutil import copy
 
 from geodl_core.domain.grid import Grid
 from geodl_core.errors import InputError
-from geodl_core.io.block_codec import BlockFormat, encode_block, nodata_block
-from geodl_core.io.cog_layout import CogSpec, blocks_shape, cog_header, framed_block, image_shapes
-from geodl_core.io.tiff_tags import TILE_OFFSETS, TILE_SIZES, Tag, read_tags
+from geodl_core.io.cog.block_codec import BlockFormat, encode_block, nodata_block
+from geodl_core.io.cog.cog_layout import CogSpec, blocks_shape, cog_header, framed_block, image_shapes
+from geodl_core.io.cog.tiff_tags import TILE_OFFSETS, TILE_SIZES, Tag, read_tags
 
 U1 = BlockFormat("uint8", 1, 255, "deflate")
 NORTH_UP = (10.0, 0.0, 600000.0, 0.0, -10.0, 5400000.0)

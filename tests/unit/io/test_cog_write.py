@@ -17,10 +17,10 @@ from rasterio.io import MemoryFile
 from rio_cogeo.cogeo import cog_validate
 
 from geodl_core.domain.grid import Grid
-from geodl_core.domain.overview import halve_mean, halve_mode
+from geodl_core.domain.pixels.overview import halve_mean, halve_mode
 from geodl_core.errors import DataError, StoreError
-from geodl_core.io.block_codec import BlockFormat, encode_block, nodata_block
-from geodl_core.io.cog_write import CogSpec, halve, write_cog
+from geodl_core.io.cog.block_codec import BlockFormat, encode_block, nodata_block
+from geodl_core.io.cog.cog_write import CogSpec, halve, write_cog
 
 COLOURS = {0: (10, 20, 30), 3: (200, 100, 0), 7: (0, 0, 255)}
 SIZES = [(1, 1), (511, 512), (513, 513), (1300, 700), (40, 2100)]

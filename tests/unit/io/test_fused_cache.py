@@ -10,7 +10,7 @@ import pytest
 from geodl_core.domain.emd.definition import parse_emd
 from geodl_core.domain.model.model import make_model
 from geodl_core.domain.network.graph import Graph, Tensor
-from geodl_core.domain.radiometry import Radiometry
+from geodl_core.domain.scene.radiometry import Radiometry
 from geodl_core.io.network import fused_cache
 from geodl_core.io.network.fuse import Feed, Yield, fuse
 from geodl_core.io.network.fused_cache import FOLDER, fused_bytes, fused_key

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from geodl_core.errors import InputError, StoreError
-from geodl_core.io.objects import download, is_remote, join, list_names, read_object, upload, write_object
+from geodl_core.io.remote.objects import download, is_remote, join, list_names, read_object, upload, write_object
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "a\\b", "a\0b", "a\nb"])

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geodl_core.domain.cells import cells_touching
 from geodl_core.domain.grid import Grid
-from geodl_core.domain.plan import BandSource, Layer, Plan, live_tiles, pack_live, plan_digest, tile_at, tile_shape
-from geodl_core.domain.radiometry import Radiometry
+from geodl_core.domain.plan.cells import cells_touching
+from geodl_core.domain.plan.plan import BandSource, Layer, Plan, live_tiles, pack_live, plan_digest, tile_at, tile_shape
+from geodl_core.domain.scene.radiometry import Radiometry
 from geodl_core.domain.window import Window
-from geodl_core.io.mosaic_reader import MosaicReader
-from geodl_core.io.raster import raster_facts
+from geodl_core.io.scene.mosaic_reader import MosaicReader
+from geodl_core.io.scene.raster import raster_facts
 from scenes import smooth, write_raster
 
 GRID = Grid("EPSG:32633", (10.0, 0.0, 300000.0, 0.0, -10.0, 5300040.0), 1400, 1500)

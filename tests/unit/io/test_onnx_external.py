@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from geodl_core.engine.session import open_session
 from geodl_core.errors import ModelError
 from geodl_core.io.network.graph import load_graph, read_graph_file
-from geodl_core.io.package import load_package
+from geodl_core.io.package.package import load_package
 
 FIRST = np.arange(6, dtype=np.float32).reshape(3, 2, 1, 1)
 SECOND = np.arange(9, dtype=np.float32).reshape(3, 3, 1, 1) - 4

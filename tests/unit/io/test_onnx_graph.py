@@ -13,7 +13,7 @@ from scipy.special import expit
 
 from geodl_core.domain.emd.definition import parse_emd
 from geodl_core.domain.model.model import Model, make_model
-from geodl_core.domain.radiometry import Radiometry
+from geodl_core.domain.scene.radiometry import Radiometry
 from geodl_core.errors import ModelError
 from geodl_core.io.network.fuse import ANSWER, CORE, PIXELS, Feed, Yield, fuse
 from geodl_core.io.network.graph import GraphFile, load_graph

@@ -11,8 +11,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from geodl_core.errors import ModelError
-from geodl_core.io.archive import MAX_MEMBERS
-from geodl_core.io.package import load_package
+from geodl_core.io.package.archive import MAX_MEMBERS
+from geodl_core.io.package.package import load_package
 
 EMD = {"ModelFile": "x.onnx", "ModelType": "ImageClassification", "Classes": [{"Value": 0, "Name": "a"}]}
 

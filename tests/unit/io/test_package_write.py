@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from onnx import numpy_helper
 
 from geodl_core.errors import ModelError, StoreError
-from geodl_core.io.package import load_package
-from geodl_core.io.package_write import network_bytes, preprocessing_bytes, write_folder, write_package
+from geodl_core.io.package.package import load_package
+from geodl_core.io.package.package_write import network_bytes, preprocessing_bytes, write_folder, write_package
 from networks import conv_network, write_emd
 
 EMD = b'{"ModelFile": "net.onnx"}'

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geodl_core.errors import DataError, StoreError
-from geodl_core.io.block_codec import BlockFormat, decode_block, encode_block, half_format, nodata_block
-from geodl_core.io.cog_write import halve
-from geodl_core.io.part_set import MOST_OPEN, PartSet
-from geodl_core.io.parts import PartHeader, is_part_whole, write_part
+from geodl_core.io.cog.block_codec import BlockFormat, decode_block, encode_block, half_format, nodata_block
+from geodl_core.io.cog.cog_write import halve
+from geodl_core.io.parts.part_set import MOST_OPEN, PartSet
+from geodl_core.io.parts.parts import PartHeader, is_part_whole, write_part
 
 BYTES = BlockFormat("uint8", 1, 255, "deflate", 32)
 SCORES = BlockFormat("float32", 2, float("nan"), "zstd", 32, 3)

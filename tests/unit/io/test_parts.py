@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geodl_core.errors import DataError, StoreError
-from geodl_core.io.parts import COUNTS, HEADER, PartHeader, PartReader, is_part_whole, write_part
+from geodl_core.io.parts.parts import COUNTS, HEADER, PartHeader, PartReader, is_part_whole, write_part
 
 PART = PartHeader("ab" * 32, 2, 7, 11, "recipe")
 COUNTED = {7: 3, 1: 12, -5: 1}

@@ -10,7 +10,7 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from geodl_core.domain.classes import ClassEntry
 from geodl_core.errors import StoreError
-from geodl_core.io.preview import PREVIEW_PX, write_preview
+from geodl_core.io.cog.preview import PREVIEW_PX, write_preview
 
 CLASSES = (ClassEntry(0, "a", (10, 20, 30)), ClassEntry(3, "b", (200, 100, 0)), ClassEntry(300, "c", (0, 0, 255)))
 

@@ -7,9 +7,9 @@ import pytest
 import rasterio
 from rasterio.enums import Resampling
 
-from geodl_core.domain.plan import BandSource
-from geodl_core.io import sample
-from geodl_core.io.sample import sample_values
+from geodl_core.domain.plan.plan import BandSource
+from geodl_core.io.scene import sample
+from geodl_core.io.scene.sample import sample_values
 from scenes import write_raster
 
 

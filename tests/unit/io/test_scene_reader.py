@@ -13,13 +13,13 @@ import rasterio.warp
 from affine import Affine
 
 from geodl_core.domain.grid import Grid
-from geodl_core.domain.job import Pad
-from geodl_core.domain.plan import BandSource, MaskSource, Plan, live_tiles, pack_live, tile_at, tile_shape
+from geodl_core.domain.plan.job import Pad
+from geodl_core.domain.plan.plan import BandSource, MaskSource, Plan, live_tiles, pack_live, tile_at, tile_shape
 from geodl_core.domain.window import Window
 from geodl_core.errors import DataError, ItemError
-from geodl_core.io import raster
-from geodl_core.io.raster import prescan_mask, prescan_validity, raster_facts
-from geodl_core.io.scene_reader import SceneReader
+from geodl_core.io.scene import raster
+from geodl_core.io.scene.raster import prescan_mask, prescan_validity, raster_facts
+from geodl_core.io.scene.scene_reader import SceneReader
 
 GRID = Grid("EPSG:32632", (10.0, 0.0, 600000.0, 0.0, -10.0, 5400000.0), 90, 70)
 WINDOWS = [

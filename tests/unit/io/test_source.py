@@ -10,12 +10,12 @@ import rasterio
 import rasterio.shutil
 from rasterio.enums import ColorInterp
 
-from geodl_core.domain.item import read_scene
+from geodl_core.domain.scene.item import read_scene
 from geodl_core.errors import InputError, ItemError
-from geodl_core.io.describe import describe_rasters, time_of
-from geodl_core.io.map_services import map_service, matrix_service, tile_service
-from geodl_core.io.services import is_service, open_service
-from geodl_core.io.source import rasters_of, read_source
+from geodl_core.io.scene.describe import describe_rasters, time_of
+from geodl_core.io.scene.source import rasters_of, read_source
+from geodl_core.io.services.map_services import map_service, matrix_service, tile_service
+from geodl_core.io.services.services import is_service, open_service
 from scenes import smooth, write_raster
 from schemas import require_valid
 

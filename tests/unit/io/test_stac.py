@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geodl_core.errors import ItemError
-from geodl_core.io.http import hide_secrets
+from geodl_core.io.remote.http import hide_secrets
 from geodl_core.io.stac import item_href, parse_item, read_item
 
 ITEM: dict[str, Any] = {

@@ -13,11 +13,11 @@ from rasterio.io import MemoryFile
 from rasterio.vrt import WarpedVRT
 
 from geodl_core.domain.grid import Grid
-from geodl_core.domain.placing import map_positions, place
-from geodl_core.domain.plan import BandSource
+from geodl_core.domain.plan.placing import map_positions, place
+from geodl_core.domain.plan.plan import BandSource
 from geodl_core.domain.window import Window
-from geodl_core.io.raster import grid_of
-from geodl_core.io.warp import read_mask_on_grid, read_on_grid
+from geodl_core.io.scene.raster import grid_of
+from geodl_core.io.scene.warp import read_mask_on_grid, read_on_grid
 
 UTM = Grid("EPSG:32632", (10.0, 0.0, 600000.0, 0.0, -10.0, 5400000.0), 300, 280)
 TARGETS = {
