@@ -9,11 +9,13 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "geodl_core"
 ORDER = ("errors", "domain", "io", "engine", "catalog", "settings", "cli")
 """Left to right; a layer imports itself and what stands to its left."""
-COMPUTING = {"affine", "numpy", "pydantic", "pyproj", "shapely"}
+COMPUTING = {"affine", "numpy", "pydantic", "pyproj", "scipy", "shapely"}
 THIRD_PARTIES = {
     "errors": set(),
     "domain": COMPUTING,
-    "io": COMPUTING | {"filelock", "google", "obstore", "onnx", "py7zr", "pystac", "rasterio", "requests", "urllib3"},
+    "io": COMPUTING
+    | {"filelock", "geopandas", "google", "obstore", "onnx", "pandas", "py7zr", "pyarrow", "pyogrio", "pystac"}
+    | {"rasterio", "requests", "urllib3"},
     "engine": COMPUTING | {"onnxruntime"},
     "catalog": COMPUTING | {"cql2", "requests"},
     "settings": set(),

@@ -20,6 +20,8 @@ COMMANDS = {
     "search": "geodl_core.cli.search:search",
     "item": "geodl_core.cli.item:item",
     "model": "geodl_core.cli.model:model",
+    "detections": "geodl_core.cli.detections:detections",
+    "vectorize": "geodl_core.cli.vectorize:vectorize",
 }
 INTERRUPTED = 130
 
