@@ -68,6 +68,7 @@ def read_bytes(context: click.Context, parameter: click.Parameter, value: str | 
 
 PAD_HELP = "What the network sees beyond the scene.  [default: its own padding if it takes any size, else reflect]"
 RADIOMETRY_HELP = "Values as stored, Sentinel-2's without the offset of 1000, or unscaled.  [default: by the model]"
+FORMAT_HELP = "Of objects that are found, beside GeoParquet; repeatable."
 RESAMPLING_HELP = "Between pixels; finer ones are averaged.  [default: bilinear]"
 JOB_OPTIONS = (
     click.option(
@@ -89,9 +90,13 @@ JOB_OPTIONS = (
     click.option("--radiometry", type=click.Choice(["raw", "dn_harmonised", "reflectance"]), help=RADIOMETRY_HELP),
     click.option("--source-range", metavar="MIN,MAX", help="Pixel values that the model's DataRange is mapped from."),
     click.option("--cell-size", metavar="SIZE", help="Of the result: 20 in units of its CRS, or 20m."),
-    click.option("--crs", metavar="CODE|WKT", help="Of the result, as EPSG:3857."),
+    click.option("--crs", metavar="CODE|WKT", help="Of the result, as EPSG:3857; of objects also: scene."),
     click.option("--snap", metavar="RASTER", help="CRS, cells and pixel lines of the result are this raster's."),
     click.option("--resampling", type=click.Choice(["nearest", "bilinear", "cubic"]), help=RESAMPLING_HELP),
+    click.option("--max-object", metavar="SIZE", help="Longest side of objects to find, as 64 (pixels) or 30m."),
+    click.option(
+        "--format", "formats", multiple=True, type=click.Choice(["parquet", "gpkg", "geojson", "fgb"]), help=FORMAT_HELP
+    ),
     click.option("--compress", type=click.Choice(["deflate", "zstd", "lzw"]), help="Of the COG.  [default: deflate]"),
     click.option("--precision", type=click.Choice(["fp32", "fp16"]), help="fp16 is compared first.  [default: fp32]"),
     click.option(
@@ -227,10 +232,17 @@ def item_of(catalog: Any, item: str) -> dict[str, Any]:
 
 
 def _arguments(options: dict[str, Any], given: dict[str, Any], model: "Model") -> "Arguments":
+    from geodl_core.cli.detection_options import detection_choice, require_classifier
     from geodl_core.domain.plan.job import Arguments
 
     names = ("pad", "radiometry", "compress", "precision", "cell_size", "crs", "resampling")
     chosen = {name: options[name] for name in names if options[name]}
+    if model.detector is None:
+        require_classifier(model, options)
+    else:
+        chosen["detection"] = detection_choice(options, given)
+        chosen.pop("crs", None)  # of the polygons: the pixels stay as they are
+        given = {"threshold": given["score_threshold"], **given} if "score_threshold" in given else given
     if options["tile_memory"] is not None:
         chosen["tile_memory_bytes"] = options["tile_memory"]
     same = ("threshold", "merge_policy", "predict_background")
@@ -239,8 +251,8 @@ def _arguments(options: dict[str, Any], given: dict[str, Any], model: "Model") -
     return Arguments(
         tile_size_px=given.get("tile_size"),
         padding_px=given.get("padding"),
-        source_range=_range(options["source_range"]),
-        bands=_pairs(options["bands"], "--band"),
+        source_range=value_range(options["source_range"]),
+        bands=pairs(options["bands"], "--band"),
         snap=_snap(options["snap"]),
         area=area_of(options["aoi"]),
         masks=_masks(options["masks"]),
@@ -287,17 +299,19 @@ def _masks(texts: tuple[str, ...]) -> dict[str, tuple[int | str, ...]]:
     return masks
 
 
-def _pairs(texts: tuple[str, ...], option: str) -> dict[str, str]:
-    pairs = {}
+def pairs(texts: tuple[str, ...], option: str) -> dict[str, str]:
+    """Return name → value of `NAME=VALUE` texts."""
+    found = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not (name and equals and value):
             raise InputError(f"{option} {text}: expected NAME=VALUE")
-        pairs[name.strip()] = value.strip()
-    return pairs
+        found[name.strip()] = value.strip()
+    return found
 
 
-def _range(text: str | None) -> tuple[float, float] | None:
+def value_range(text: str | None) -> tuple[float, float] | None:
+    """Return what --source-range means."""
     if text is None:
         return None
     try:

@@ -1,6 +1,6 @@
 """What a run says of itself: its plan before, its classes after."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +10,16 @@ from rich.text import Text
 
 from geodl_core.domain.grid import cell_size
 from geodl_core.domain.plan.plan import tile_count
-from geodl_core.domain.result.result import safe_name
+from geodl_core.domain.result.detected_item import halo_warning
+from geodl_core.domain.result.result import main_asset, safe_name
 
 if TYPE_CHECKING:
     from geodl_core.engine.plan_scene import ScenePlan
     from geodl_core.engine.run_scene import RunResult
+
+
+LABELS = {"classification": "classes", "detections": "objects", "preview": "preview"}
+"""What the files of an asset are called, by the first word of its key."""
 
 
 def plan_lines(planned: "ScenePlan", live: int) -> Iterator[str]:
@@ -49,18 +54,38 @@ def plan_lines(planned: "ScenePlan", live: int) -> Iterator[str]:
 
 
 def print_result(result: "RunResult", catalog: str) -> None:
-    """Print the classes with their areas, and where everything lies."""
+    """Print the classes with their areas or objects, and where everything lies."""
     console = Console(soft_wrap=True, highlight=False, markup=False)
-    item = result.item
-    classes = item["assets"]["classification"]["classification:classes"]
-    area_km2 = item["properties"].get("geodl:pixel_area_m2", 0) / 1e6
-    console.print(_class_table(classes, area_km2))
+    item, properties = result.item, result.item["properties"]
+    classes = main_asset(item)["classification:classes"]
+    if "geodl:detections" in properties:
+        if properties["geodl:detections"]:
+            console.print(_object_table(classes))
+        for line in object_lines(properties):
+            console.print(line)
+    else:
+        console.print(_class_table(classes, properties.get("geodl:pixel_area_m2", 0) / 1e6))
     state = "computed" if result.is_computed else "present already, nothing was computed"
     console.print(f"status   {state}")
-    for label, key in (("classes", "classification"), ("preview", "preview")):
-        console.print(f"{label:<8} {result.folder / Path(item['assets'][key]['href']).name}")
+    for key, asset in item["assets"].items():
+        label = LABELS.get(key.partition("_")[0])
+        if label:
+            console.print(f"{label:<8} {result.folder / Path(asset['href']).name}")
     console.print(f"item     {item_path(result)}")
     console.print(f"catalog  {catalog}: {item['collection']}/{item['id']}")
+
+
+def object_lines(properties: Mapping[str, Any]) -> Iterator[str]:
+    """Yield how many objects an Item tells of, how large they are, and whether tiles may have cut some."""
+    count, halo = properties["geodl:detections"], properties.get("geodl:halo_px")
+    if not count:
+        yield "found    no objects"
+        return
+    seen = "within one tile" if halo is None else f"halo {halo}"
+    yield f"found    {count:,} objects, the largest {properties['geodl:largest_object_px']:g} pixels long, {seen}"
+    warning = halo_warning(properties)
+    if warning:
+        yield f"warning  {warning}"
 
 
 def item_path(result: "RunResult") -> Path:
@@ -68,18 +93,34 @@ def item_path(result: "RunResult") -> Path:
     return result.folder / f"{safe_name(result.item['id'])}.json"
 
 
-def _class_table(classes: list[dict[str, Any]], pixel_km2: float) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name, justify in (("", "left"), ("value", "right"), ("class", "left"), ("pixels", "right")):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    table.add_column("share", justify="right")
-    table.add_column("km²", justify="right")
-    for entry in classes:
-        swatch = Text("██", style=f"#{entry['color_hint']}")
-        area = f"{entry['count'] * pixel_km2:,.3f}" if pixel_km2 else "–"
-        cells = (str(entry["value"]), Text(entry["title"]), f"{entry['count']:,}", f"{entry['percentage']:.2f} %", area)
-        table.add_row(swatch, *cells)
+def _object_table(classes: list[dict[str, Any]]) -> Table:
+    """Return the classes of which there are objects, the commonest first."""
+    table = _empty_table("objects", "share")
+    for entry in sorted((entry for entry in classes if entry["count"]), key=lambda entry: -entry["count"]):
+        table.add_row(*_cells(entry))
     return table
+
+
+def _class_table(classes: list[dict[str, Any]], pixel_km2: float) -> Table:
+    table = _empty_table("pixels", "share", "km²")
+    for entry in classes:
+        table.add_row(*_cells(entry), f"{entry['count'] * pixel_km2:,.3f}" if pixel_km2 else "–")
+    return table
+
+
+def _empty_table(*numbers: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name, justify in (("", "left"), ("value", "right"), ("class", "left"), *((name, "right") for name in numbers)):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    return table
+
+
+def _cells(entry: Mapping[str, Any]) -> tuple[Text | str, ...]:
+    swatch = Text("██", style=f"#{entry['color_hint']}")
+    return (
+        *(swatch, str(entry["value"]), Text(entry["title"])),
+        *(f"{entry['count']:,}", f"{entry['percentage']:.2f} %"),
+    )
 
 
 def _band_label(band: Any, ratio: int | None) -> str:

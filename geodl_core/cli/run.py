@@ -118,8 +118,10 @@ def result_json(result: "RunResult", catalog: str) -> dict[str, Any]:
     """Return a result for machines."""
     from geodl_core.cli.report import item_path
     from geodl_core.domain.place.href import hide_secrets
+    from geodl_core.domain.result.result import main_asset
 
     item = result.item
+    found = item["properties"].get("geodl:detections")
     return {
         "status": "computed" if result.is_computed else "present",
         "id": item["id"],
@@ -128,5 +130,6 @@ def result_json(result: "RunResult", catalog: str) -> dict[str, Any]:
         "item": str(item_path(result).absolute()),
         "catalog": hide_secrets(catalog),
         "assets": {key: asset["href"] for key, asset in item["assets"].items()},
-        "classes": item["assets"]["classification"]["classification:classes"],
+        "classes": main_asset(item)["classification:classes"],
+        **({} if found is None else {"detections": found}),
     }

@@ -72,12 +72,18 @@ def _say(line: str, is_json: bool) -> None:
 
 
 def _line(name: str, result: "RunResult") -> str:
-    """Return what came of a source: its commonest classes and where the class map lies."""
-    classes = result.item["assets"]["classification"]["classification:classes"]
-    common = sorted((entry for entry in classes if entry["count"]), key=lambda entry: -entry["percentage"])
-    shares = ", ".join(f"{entry['title']} {entry['percentage']:.1f} %" for entry in common[:MOST_CLASSES])
+    """Return what came of a source: its commonest classes, and where the class map or the objects lie."""
+    from geodl_core.domain.result.result import main_asset
+
+    asset, finds_objects = main_asset(result.item), "geodl:detections" in result.item["properties"]
+    classes = [entry for entry in asset["classification:classes"] if entry["count"]]
+    common = sorted(classes, key=lambda entry: -entry["percentage"])[:MOST_CLASSES]
+    if finds_objects:
+        said = ", ".join(f"{entry['count']:,} {entry['title']}" for entry in common) or "no objects"
+    else:
+        said = ", ".join(f"{entry['title']} {entry['percentage']:.1f} %" for entry in common) or "no valid pixel"
     state = "computed" if result.is_computed else "present"
-    return f"{state:<9} {name}: {shares or 'no valid pixel'}; {result.folder / 'classification.tif'}"
+    return f"{state:<9} {name}: {said}; {result.folder / Path(asset['href']).name}"
 
 
 def _failure(failures: dict[str, GeodlError], count: str) -> GeodlError:

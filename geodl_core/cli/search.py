@@ -173,7 +173,16 @@ def _results(item: dict[str, Any]) -> str:
     classes = [one for asset in item.get("assets", {}).values() for one in asset.get("classification:classes", ())]
     shares = [one for one in classes if isinstance(one.get("percentage"), (int, float)) and one["percentage"] > 0]
     shares.sort(key=lambda one: -one["percentage"])
-    parts = [f"{one.get('title') or one.get('name')} {one['percentage']:.1f} %" for one in shares[:MOST_CLASSES]]
+    finds_objects = isinstance(item["properties"].get("geodl:detections"), int)
+    parts = [_share(one, finds_objects) for one in shares[:MOST_CLASSES]]
+    if finds_objects and not parts:
+        parts = ["no objects"]
     more = [f"+{len(shares) - MOST_CLASSES}"] if len(shares) > MOST_CLASSES else []
     state = ["deprecated"] if item["properties"].get("deprecated") else []
     return ", ".join([*state, *parts, *more])
+
+
+def _share(one: dict[str, Any], finds_objects: bool) -> str:
+    """A class with how many of its objects there are, or how much of the scene it is."""
+    name = str(one.get("title") or one.get("name"))
+    return f"{one.get('count', 0):,} {name}" if finds_objects else f"{name} {one['percentage']:.1f} %"

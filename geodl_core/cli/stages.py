@@ -80,11 +80,10 @@ def shard(plan: str, n: int, of: int, force: bool, quiet: bool, **options: Any) 
     """
     from geodl_core.cli.progress import RunProgress
     from geodl_core.domain.plan.plan import Shard
-    from geodl_core.engine.open_worker import open_worker, session_of
     from geodl_core.engine.plan_files import has_part, opened_plan, store_part, tasks_of
     from geodl_core.engine.plan_inputs import require_unchanged
-    from geodl_core.engine.run_scene import Event
-    from geodl_core.engine.run_shard import run_shards
+    from geodl_core.engine.run_scene import Event, listener_of
+    from geodl_core.engine.run_tasks import run_tasks
 
     chosen = Shard(n, of)
     with opened_plan(plan) as opened, RunProgress(is_quiet=quiet) as progress:
@@ -95,13 +94,7 @@ def shard(plan: str, n: int, of: int, force: bool, quiet: bool, **options: Any) 
         require_unchanged(opened.planned.job, opened.planned.plan)
         progress.listen(Event("planned", opened.planned, task.header.tiles))
         means = read_means(options, options["batch_size"] or opened.document.batch_size)
-        with open_worker(
-            opened.planned, opened.package, means, lambda count: progress.listen(Event("tiles", tiles=count)), [task]
-        ) as worker:
-            session = session_of(worker)
-            if session is not None and session.note:
-                progress.listen(Event("note", text=session.note))
-            run_shards(opened.planned.plan, [task], worker)
+        run_tasks(opened.planned, opened.package, means, [task], listener_of(progress.listen))
         store_part(opened, task)
     click.echo(f"computed part {n} of {of}: {task.header.tiles} tiles")
 
@@ -123,7 +116,8 @@ def merge(plan: str, shards: int | None, keep_parts: bool) -> None:
 
     with opened_plan(plan) as opened:
         counts = merge_plan(opened, shards, keeps_parts=keep_parts)
-    click.echo(f"merged   {sum(counts.values()):,} pixels beside {plan}")
+        what = "pixels" if opened.planned.model.detector is None else "objects"
+    click.echo(f"merged   {sum(counts.values()):,} {what} beside {plan}")
 
 
 @click.command()

@@ -50,10 +50,10 @@ def blended_tiles(
 
 
 def _score(plan: Plan, tile: Tile, worker: Worker) -> Scored:
-    chip = read_chip(tile, worker)
+    chip = read_chip(tile, worker.reader)
     answered = answered_window(plan, tile, worker.network)
     scores = infer(chip.pixels[None], answered, answered, worker.network)[0]
-    return scores.reshape(-1, *scores.shape[-2:]), core_validity(tile, chip, worker)
+    return scores.reshape(-1, *scores.shape[-2:]), core_validity(tile, chip, worker.area_mask)
 
 
 def _blend(plan: Plan, tile: Tile, scored: dict[int, Scored], worker: Worker) -> npt.NDArray[np.float32]:

@@ -108,7 +108,7 @@ def _calibrated(planned: ScenePlan, package: ModelPackage, means: Means) -> floa
     live = live_tiles(plan)
     tile = tile_at(plan, int(live[len(live) // 2]))
     with open_worker(planned, package, means, lambda _: None) as worker:
-        chip = read_chip(tile, worker)
+        chip = read_chip(tile, worker.reader)
         answered = answered_window(plan, tile, worker.network)
         for _ in range(2):
             start = time.perf_counter()

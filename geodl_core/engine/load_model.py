@@ -4,10 +4,12 @@ from dataclasses import replace
 from math import lcm
 
 from geodl_core.domain.emd.definition import Emd
+from geodl_core.domain.model.detector import finds_objects, make_detector
 from geodl_core.domain.model.model import Model, make_model
 from geodl_core.domain.model.tensors import Layout, image_tensors, layout_of
 from geodl_core.domain.network.reach import Reach, is_unknown, join_reaches
 from geodl_core.domain.scene.radiometry import Radiometry
+from geodl_core.engine.probe_detector import answer_once
 from geodl_core.engine.probe_model import probe_reach
 from geodl_core.engine.probe_network import ProbeSpec
 from geodl_core.engine.session import open_session
@@ -42,10 +44,15 @@ def load_model(package: ModelPackage, is_probed: bool | None = None) -> Model:
     Raises:
         ModelError: the definition and the graph disagree, or it is another kind of model.
     """
-    reach = reach_of(package, is_probed)
     preprocessing = None if package.preprocessing is None else package.preprocessing.graph
-    model = make_model(package.emd, package.file.graph, package.name, reach, preprocessing)
     repairs = tuple(f"{REPAIRED}{repair}" for repair in package.repairs)
+    if finds_objects(package.emd):
+        probe = answer_once(package)
+        found = make_detector(package.emd, package.file.graph, package.name, probe, preprocessing)
+        peak = peak_bytes_per_px(package.file.proto, found.chip_px, found.layout)
+        return replace(found, notes=(*repairs, *found.notes), bytes_per_px=peak and ARENA_FACTOR * peak)
+    reach = reach_of(package, is_probed)
+    model = make_model(package.emd, package.file.graph, package.name, reach, preprocessing)
     return replace(model, notes=(*repairs, *model.notes), bytes_per_px=bytes_per_px(package.file, model))
 
 

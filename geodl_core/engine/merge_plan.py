@@ -8,17 +8,16 @@ from datetime import datetime
 from typing import Any
 
 from geodl_core.domain.result.result import StoredFile, safe_name
-from geodl_core.engine.open_worker import products_of
 from geodl_core.engine.plan_files import OpenPlan, fetch_parts, remove_parts, store_results, tasks_of
 from geodl_core.engine.register_scene import Catalog, register_scene
 from geodl_core.engine.run_scene import PARTS, result_id
-from geodl_core.engine.write_result import classified_scene, file_names, write_result
+from geodl_core.engine.write_scene import SceneFacts, facts_json, read_facts, result_files, scene_of, write_scene
 from geodl_core.errors import DataError, InputError
 from geodl_core.io.remote.objects import join, object_size, read_object
 from geodl_core.io.store import write_bytes
 
 MERGED_NAME = "merged.json"
-"""What merging leaves for registration: pixels of each class, footprint, size and checksum of each file."""
+"""What merging leaves for registration: pixels or objects of each class, size and checksum of each file."""
 MOST_BYTES = 16 << 20
 
 
@@ -26,11 +25,8 @@ MOST_BYTES = 16 << 20
 class Merged:
     """What merging leaves for registration."""
 
-    counts: Mapping[int, int]
-    """Pixels of each stored value."""
+    facts: SceneFacts
     files: Mapping[str, StoredFile]
-    footprint: dict[str, Any]
-    """GeoJSON of the valid pixels."""
 
 
 def merge_plan(opened: OpenPlan, shards: int | None, keeps_parts: bool) -> dict[int, int]:
@@ -42,7 +38,7 @@ def merge_plan(opened: OpenPlan, shards: int | None, keeps_parts: bool) -> dict[
         keeps_parts: leave the parts where they are.
 
     Returns:
-        Pixels of each stored value. A plan that was merged before, and whose files are there, is left as it is.
+        Pixels of each stored value, or objects of each class. A plan that was merged before, and whose files are there, is left as it is.
 
     Raises:
         DataError: a part is missing or damaged.
@@ -50,18 +46,17 @@ def merge_plan(opened: OpenPlan, shards: int | None, keeps_parts: bool) -> dict[
     """
     before = _merged_before(opened)
     if before is not None:
-        return dict(before.counts)
+        return dict(before.facts.counts)
     tasks = tasks_of(opened, shards)
     fetch_parts(opened, tasks)
-    scene = write_result(opened.planned, opened.origin, tasks, opened.folder)
+    scene = write_scene(opened.planned, opened.origin, tasks, opened.folder)
     merged = {
-        "job_id": scene.job_id,
-        "counts": {str(value): count for value, count in sorted(scene.counts.items())},
-        "footprint": scene.footprint,
-        "files": {name: [file.size_bytes, file.checksum] for name, file in scene.files.items()},
+        "job_id": scene.provenance.job_id,
+        "facts": facts_json(scene),
+        "files": {name: [file.size_bytes, file.checksum] for name, file in scene.provenance.files.items()},
     }
     write_bytes(opened.folder / MERGED_NAME, json.dumps(merged, indent=1).encode())
-    store_results(opened, [*file_names(products_of(opened.planned)), MERGED_NAME])
+    store_results(opened, [*result_files(opened.planned), MERGED_NAME])
     if not keeps_parts:
         remove_parts(opened, tasks)
         shutil.rmtree(opened.folder / PARTS, ignore_errors=True)
@@ -77,7 +72,7 @@ def register_plan(opened: OpenPlan, catalog: Catalog, now: datetime) -> dict[str
         CatalogError: the catalog does not take the Item.
     """
     merged = _read_merged(opened)
-    scene = classified_scene(opened.planned, opened.origin, merged.counts, merged.files, merged.footprint)
+    scene = scene_of(opened.planned, opened.origin, merged.facts, merged.files)
     item = register_scene(scene, opened.folder, catalog, now, base=opened.location if opened.is_remote else None)
     store_results(opened, [f"{safe_name(result_id(opened.planned))}.json"])
     return item
@@ -93,19 +88,19 @@ def _read_merged(opened: OpenPlan) -> Merged:
     location = join(opened.location, MERGED_NAME)
     try:
         found = json.loads(read_object(location, MOST_BYTES))
-        counts = {int(value): int(count) for value, count in found["counts"].items()}
+        facts = read_facts(found["facts"])
         files = {
             str(name): StoredFile(f"./{name}", int(size), str(checksum))
             for name, (size, checksum) in found["files"].items()
         }
-        job_id, footprint = found["job_id"], dict(found["footprint"])
+        job_id = found["job_id"]
     except InputError as error:
         raise InputError(f"{location}: {error.message}", hint="geodl merge PLAN makes it") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{location}: expected what geodl merge wrote, found something else ({error})") from error
     if job_id != opened.planned.plan.job_id:
         raise DataError(f"{location}: expected job {opened.planned.plan.job_id[:8]}, found {str(job_id)[:8]}")
-    return Merged(counts, files, footprint)
+    return Merged(facts, files)
 
 
 def _merged_before(opened: OpenPlan) -> Merged | None:

@@ -13,11 +13,9 @@ from geodl_core.domain.area.area_grid import area_mask, area_on_grid
 from geodl_core.domain.classes import choose_storage, lookup_table
 from geodl_core.domain.model.model import Model
 from geodl_core.domain.pixels.augment import AS_IT_IS, DIHEDRAL, FLIPS, Turn
-from geodl_core.domain.pixels.chip import Mask
 from geodl_core.domain.pixels.decode import Decoding
 from geodl_core.domain.pixels.product import Product, class_product, score_product
 from geodl_core.domain.plan.plan import Plan, live_tiles, tile_at
-from geodl_core.domain.window import Window
 from geodl_core.engine.blend_tiles import MOST_TILES
 from geodl_core.engine.check_half import check_half, require_half
 from geodl_core.engine.plan_inputs import require_unchanged
@@ -31,7 +29,7 @@ from geodl_core.engine.session import (
     open_session,
     usable_cores,
 )
-from geodl_core.engine.worker import Network, Reader, Worker
+from geodl_core.engine.worker import AreaMask, Network, Reader, Worker
 from geodl_core.errors import InputError, ModelError, PlanError
 from geodl_core.io.network.fuse import Feed, Yield, fuse
 from geodl_core.io.network.fused_cache import fused_bytes, fused_key
@@ -64,7 +62,9 @@ class Means:
 
 
 def products_of(planned: ScenePlan) -> tuple[Product, ...]:
-    """Return what a job writes."""
+    """Return the rasters that a job writes."""
+    if planned.model.detector is not None:
+        return ()
     classes = planned.model.classes
     first = class_product(choose_storage(entry.value for entry in classes))
     kind = planned.job.probabilities
@@ -139,7 +139,7 @@ def open_worker(
             network=network,
             decoding=decoding,
             products=products,
-            area_mask=_area(plan),
+            area_mask=area_of(plan),
             pool=pool,
             threads=threads,
             compression=planned.job.compress,
@@ -202,7 +202,7 @@ def _network(planned: ScenePlan, package: ModelPackage, means: Means, reader: Re
     # Merged scores choose the class themselves; scores of one look would, where they tie, choose another than logits.
     has_class = scores and model.output == "scores" and len(turns) == 1 and not plan.blend_px
     left_out = decoding_of(planned).left_out if has_class or not scores else None
-    wanted = Yield(scores, left_out, not _has_gpu(means.provider), has_class)
+    wanted = Yield(scores, left_out, not has_gpu(means.provider), has_class)
     feed = Feed(planned.radiometry, plan.chip_dtype, package.preprocessing)
     content = fused_bytes(means.cache, fused_key(model, feed, wanted), lambda: fuse(package.file, model, feed, wanted))
     choice = SessionChoice(means.provider, means.threads or 1, means.cache)
@@ -242,13 +242,15 @@ def _turns(model: Model, is_augmented: bool) -> tuple[Turn, ...]:
     return DIHEDRAL if is_square or not model.is_size_fixed else FLIPS
 
 
-def _has_gpu(provider: Provider) -> bool:
+def has_gpu(provider: Provider) -> bool:
+    """Say whether a session of a provider runs on a GPU."""
     if provider == "auto":
         return "CUDAExecutionProvider" in import_runtime().get_available_providers()
     return provider in ("cuda", "tensorrt")
 
 
-def _area(plan: Plan) -> Callable[[Window], Mask] | None:
+def area_of(plan: Plan) -> AreaMask | None:
+    """Return which pixels of a window lie in a plan's area of interest; None: all."""
     if plan.area is None:
         return None
     shape = area_on_grid(Area(plan.area), plan.grid)

@@ -8,8 +8,10 @@ import numpy as np
 
 from geodl_core.domain.area.area import Area
 from geodl_core.domain.area.area_grid import area_on_grid, cells_meeting
+from geodl_core.domain.detection.choice import DetectionChoice
 from geodl_core.domain.grid import Grid, outline_wgs84
 from geodl_core.domain.model.model import Model
+from geodl_core.domain.plan.detector_tiling import detector_tiling
 from geodl_core.domain.plan.job import Arguments, InputIdentity, Job, job_id
 from geodl_core.domain.plan.plan import BandSource, MaskSource, Plan, pack_live
 from geodl_core.domain.plan.tiling import Tiling, choose_tiling
@@ -80,7 +82,8 @@ def plan_scene(item: Mapping[str, Any], model: Model, arguments: Arguments, on_g
     outline_wgs84(grid)
     typed = [(band, facts[band.asset].dtypes[band.index]) for band in bands]
     values = choose_radiometry(scene, typed, model.scaling, arguments.radiometry, arguments.source_range)
-    tiling = choose_tiling(model, arguments, grid.shape)
+    is_detector = model.detector is not None
+    tiling = detector_tiling(model, arguments, grid) if is_detector else choose_tiling(model, arguments, grid.shape)
     if arguments.threshold is not None:
         model = replace(model, threshold=arguments.threshold)
     sources = tuple(band_source(band, facts[band.asset], grid, arguments.resampling) for band in bands)
@@ -131,7 +134,16 @@ def _job(
         probabilities=arguments.probabilities,
         precision=arguments.precision,
         resampling=arguments.resampling,
+        detection=_detection(model, arguments),
     )
+
+
+def _detection(model: Model, arguments: Arguments) -> DetectionChoice | None:
+    """Return what a detector's result depends on beside the rest of the job."""
+    if model.detector is None:
+        return None
+    choice = arguments.detection
+    return choice if choice.nms_overlap is not None else replace(choice, nms_overlap=model.detector.nms_overlap)
 
 
 def _plan(job: Job, tiling: Tiling, sources: tuple[BandSource, ...], masks: tuple[MaskSource, ...]) -> Plan:

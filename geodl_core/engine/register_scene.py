@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from geodl_core.domain.query import ItemPage, ItemQuery
 from geodl_core.domain.result.collection import build_collection, current_results_query, supersede
 from geodl_core.domain.result.item import build_item
-from geodl_core.domain.result.result import ClassifiedScene, safe_name
+from geodl_core.domain.result.result import Result, safe_name
 from geodl_core.io.store import write_bytes
 
 COLLECTION_NAME = "collection.json"
@@ -41,7 +41,7 @@ class Catalog(Protocol):
 
 
 def register_scene(
-    scene: ClassifiedScene, folder: Path, catalog: Catalog, now: datetime, base: str | None = None
+    result: Result, folder: Path, catalog: Catalog, now: datetime, base: str | None = None
 ) -> dict[str, Any]:
     """Write the result's Item beside its files and put it into the catalog.
 
@@ -49,7 +49,7 @@ def register_scene(
     predecessor and is marked deprecated, in the same transaction.
 
     Args:
-        scene: the result.
+        result: of either kind, its files written.
         folder: of its files; its parent holds the Collection where it has the Collection's name.
         catalog: where to publish.
         now: for the Item's time stamps.
@@ -62,20 +62,20 @@ def register_scene(
         StoreError: the Item cannot be written.
         CatalogError: the catalog does not take it.
     """
-    item = build_item(scene, now)
+    item, collection_id = build_item(result, now), result.provenance.collection
     # A result of another area or of other arguments is no newer version of it.
     earlier = [
         found
-        for found in catalog.search(current_results_query(scene)).items
+        for found in catalog.search(current_results_query(result)).items
         if found["id"] != item["id"]
         and found["properties"].get("geodl:arguments") == item["properties"]["geodl:arguments"]
     ]
-    collection = build_collection(scene, item, catalog.get_collection(scene.collection))
+    collection = build_collection(result, item, catalog.get_collection(collection_id))
     published = _with_absolute_hrefs(item, folder, base)
     published, replaced = supersede(published, earlier, now)
     item["links"] = [*item["links"], *(link for link in published["links"] if link["rel"] == "predecessor-version")]
     _write_json(folder / f"{safe_name(item['id'])}.json", item)
-    if base is None and folder.resolve().parent.name == safe_name(scene.collection):
+    if base is None and folder.resolve().parent.name == safe_name(collection_id):
         above = folder.resolve().parent
         _write_json(above / COLLECTION_NAME, {**collection, "links": _item_links(above)})
     catalog.put_collection(collection)

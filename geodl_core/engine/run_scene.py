@@ -12,13 +12,15 @@ from geodl_core.domain.model.model import Model
 from geodl_core.domain.plan.job import Arguments
 from geodl_core.domain.plan.plan import Plan, Shard, live_tiles, plan_digest, shard_count, shard_tiles
 from geodl_core.domain.result.result import output_collection_id, output_item_id, safe_name, source_name
-from geodl_core.engine.open_worker import Means, open_worker, session_of
+from geodl_core.engine.open_worker import Means
 from geodl_core.engine.plan_mosaic import plan_items
 from geodl_core.engine.plan_scene import ScenePlan
 from geodl_core.engine.rates import rate_key, record_rate
 from geodl_core.engine.register_scene import Catalog, register_scene
-from geodl_core.engine.run_shard import Task, run_shards
-from geodl_core.engine.write_result import origin_of, write_result
+from geodl_core.engine.run_shard import Task
+from geodl_core.engine.run_tasks import Listener, run_tasks
+from geodl_core.engine.write_result import origin_of
+from geodl_core.engine.write_scene import write_scene
 from geodl_core.io.package.package import ModelPackage
 from geodl_core.io.parts.parts import PartHeader, is_part_whole
 from geodl_core.io.store import held_folder
@@ -102,7 +104,7 @@ def run_scene(
         tasks = _run_shards(request, planned, folder / PARTS, listen)
         listen(Event("merging"))
         origin = origin_of(items, request.package, request.arguments, collection)
-        scene = write_result(planned, origin, tasks, folder)
+        scene = write_scene(planned, origin, tasks, folder)
         listen(Event("registering"))
         item = register_scene(scene, folder, catalog, clock())
         if not request.keeps_parts:
@@ -148,16 +150,15 @@ def _run_shards(request: RunRequest, planned: ScenePlan, folder: Path, listen: C
         listen(Event("resumed", tiles=found))
     if not missing:
         return tasks
-    with open_worker(
-        planned, request.package, request.means, lambda count: listen(Event("tiles", tiles=count)), missing
-    ) as worker:
-        session = session_of(worker)
-        if session is not None and session.note:
-            listen(Event("note", text=session.note))
-        start = time.perf_counter()
-        run_shards(plan, missing, worker)
-        tiles = sum(task.header.tiles for task in missing)
-        seconds = time.perf_counter() - start
-        key = rate_key(planned, worker.threads, request.means.provider)
-        record_rate(request.means.cache, key, tiles * plan.core_px[0] * plan.core_px[1] / seconds)
+    start = time.perf_counter()
+    threads = run_tasks(planned, request.package, request.means, missing, listener_of(listen))
+    seconds = time.perf_counter() - start
+    tiles = sum(task.header.tiles for task in missing)
+    key = rate_key(planned, threads, request.means.provider)
+    record_rate(request.means.cache, key, tiles * plan.core_px[0] * plan.core_px[1] / seconds)
     return tasks
+
+
+def listener_of(listen: Callable[[Event], None]) -> Listener:
+    """Return what turns finished tiles and notes into events."""
+    return Listener(lambda count: listen(Event("tiles", tiles=count)), lambda text: listen(Event("note", text=text)))

@@ -201,18 +201,19 @@ def _infer_group(plan: Plan, tiles: Sequence[Tile], worker: Worker) -> list[Tile
         return _inferred(plan, tiles, worker)
     except InferenceError as error:
         hint = error.hint or (MEMORY_HINT if isinstance(error, OutOfMemoryError) else None)
-        raise type(error)(f"{_named(tiles)}: {error.message}", hint) from error
+        raise type(error)(f"{named(tiles)}: {error.message}", hint) from error
     except MemoryError as error:
-        raise OutOfMemoryError(f"{_named(tiles)}: out of memory", hint=MEMORY_HINT) from error
+        raise OutOfMemoryError(f"{named(tiles)}: out of memory", hint=MEMORY_HINT) from error
 
 
-def _named(tiles: Sequence[Tile]) -> str:
+def named(tiles: Sequence[Tile]) -> str:
+    """Return what a group of tiles is called in errors."""
     return f"tile {tiles[0].index}" if len(tiles) == 1 else f"tiles {tiles[0].index}–{tiles[-1].index}"
 
 
 def _inferred(plan: Plan, tiles: Sequence[Tile], worker: Worker) -> list[TileValues]:
-    chips = [read_chip(tile, worker) for tile in tiles]
-    valid = [core_validity(tile, chip, worker) for tile, chip in zip(tiles, chips, strict=True)]
+    chips = [read_chip(tile, worker.reader) for tile in tiles]
+    valid = [core_validity(tile, chip, worker.area_mask) for tile, chip in zip(tiles, chips, strict=True)]
     alive = [position for position, mask in enumerate(valid) if mask.any()]
     results = [(tile, nothing(tile, worker.products)) for tile in tiles]
     if not alive:

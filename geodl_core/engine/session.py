@@ -5,7 +5,8 @@ import io
 import os
 import re
 import threading
-from contextlib import AbstractContextManager, nullcontext, redirect_stdout
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -26,6 +27,7 @@ from geodl_core.engine.providers import (
     with_options,
 )
 from geodl_core.errors import InferenceError, InputError, ModelError, OutOfMemoryError
+from geodl_core.io.network.fuse import PIXELS
 from geodl_core.io.network.half import is_half
 
 __all__ = [
@@ -80,15 +82,30 @@ class OnnxSession:
         buffers = getattr(self.lanes, "buffers", None)
         if buffers is None:
             buffers = self.lanes.buffers = Buffers(self.runtime, self.device)
+        with self._failing(pixels, buffers), self.lock:
+            return buffers.run(pixels, crop)
+
+    def infer_all(self, pixels: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], ...]:
+        """Take (N, C, H, W) stored values, return every output of the graph, in its order.
+
+        Raises:
+            OutOfMemoryError: a smaller batch may run.
+            InferenceError: the run failed.
+        """
+        with self._failing(pixels), self.lock:
+            return tuple(self.runtime.run(None, {PIXELS: np.ascontiguousarray(pixels)}))
+
+    @contextmanager
+    def _failing(self, pixels: npt.NDArray[Any], buffers: Buffers | None = None) -> Iterator[None]:
+        """Say what failed in our own errors; buffers are given back where memory was short."""
         try:
-            with self.lock:
-                return buffers.run(pixels, crop)
+            yield
         except MemoryError as error:
-            buffers.clear()
+            _clear(buffers)
             raise _out_of_memory(pixels) from error
         except self.failures as error:
             if is_out_of_memory(error):
-                buffers.clear()
+                _clear(buffers)
                 raise _out_of_memory(pixels) from error
             raise InferenceError(
                 f"the network failed on an input {pixels.shape} {pixels.dtype}: {_reason(error)}"
@@ -202,6 +219,11 @@ def _start(runtime: Any, fused: bytes, provider: Provider, choice: SessionChoice
             runtime.preload_dlls()
     # Its own falling back prints to stdout, and retries what failed for another reason.
     return runtime.InferenceSession(fused, options, providers=providers, enable_fallback=0)
+
+
+def _clear(buffers: Buffers | None) -> None:
+    if buffers is not None:
+        buffers.clear()
 
 
 def _out_of_memory(pixels: npt.NDArray[Any]) -> OutOfMemoryError:

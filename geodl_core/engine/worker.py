@@ -18,6 +18,9 @@ from geodl_core.domain.window import Window, grow, slices_within
 from geodl_core.engine.session import Session
 from geodl_core.errors import GeodlError, ModelError, OutOfMemoryError
 
+AreaMask = Callable[[Window], Mask]
+"""Which pixels of a window lie in the area of interest, (h, w)."""
+
 
 class Reader(Protocol):
     """Reads the chips of a scene or of a mosaic."""
@@ -59,8 +62,7 @@ class Worker:
     decoding: Decoding
     products: tuple[Product, ...]
     """The class map, and where asked for the scores."""
-    area_mask: Callable[[Window], Mask] | None
-    """Which pixels of a window lie in the area of interest."""
+    area_mask: AreaMask | None
     pool: Executor
     """Of all shards of a run."""
     threads: int
@@ -72,10 +74,10 @@ class Worker:
     """Makes sure that the scene's files are still those of the plan; called before a part counts as done."""
 
 
-def read_chip(tile: Tile, worker: Worker) -> Chip:
+def read_chip(tile: Tile, reader: Reader) -> Chip:
     """Read a tile's chip; errors name the tile."""
     try:
-        return worker.reader.read(tile.read)
+        return reader.read(tile.read)
     except GeodlError as error:
         raise type(error)(f"tile {tile.index}: {error.message}", error.hint) from error
 
@@ -85,12 +87,12 @@ def answered_window(plan: Plan, tile: Tile, network: Network) -> Window:
     return grow(tile.read, -plan.halo_px) if network.is_cropping else tile.read
 
 
-def core_validity(tile: Tile, chip: Chip, worker: Worker) -> Mask:
+def core_validity(tile: Tile, chip: Chip, area_mask: AreaMask | None) -> Mask:
     """Return which of a tile's (h, w) core pixels get a result."""
     valid = chip.valid[slices_within(tile.core, tile.read)]
-    if worker.area_mask is None or not valid.any():
+    if area_mask is None or not valid.any():
         return valid
-    return valid & worker.area_mask(tile.core)
+    return valid & area_mask(tile.core)
 
 
 def infer(pixels: npt.NDArray[Any], answered: Window, wanted: Window, network: Network) -> npt.NDArray[Any]:

@@ -19,6 +19,7 @@ from geodl_core.domain.result.result import (
     RASTER_NAMES,
     TABLE_NAME,
     ClassifiedScene,
+    Provenance,
     StoredFile,
 )
 from geodl_core.engine.merge_scene import merge_scene
@@ -72,7 +73,7 @@ def write_result(planned: ScenePlan, origin: Origin, tasks: Sequence[Task], fold
     write_bytes(folder / TABLE_NAME, attribute_table_xml(model.classes, counts))
     write_preview(folder / PREVIEW_NAME, folder / COG_NAME, model.classes)
     write_bytes(folder / EMD_NAME, origin.emd_text)
-    files = {name: _stored(folder / name) for name in file_names(products_of(planned))}
+    files = {name: stored_file(folder / name) for name in file_names(products_of(planned))}
     footprint = read_footprint(folder / COG_NAME, planned.plan.grid)
     return classified_scene(planned, origin, counts, files, footprint)
 
@@ -89,9 +90,21 @@ def classified_scene(
     files: Mapping[str, StoredFile],
     footprint: Mapping[str, Any] | None,
 ) -> ClassifiedScene:
-    """Return what is known of a result whose files are written."""
-    model, plan = planned.model, planned.plan
+    """Return what is known of a class map whose files are written."""
     return ClassifiedScene(
+        provenance=provenance_of(planned, origin, files, footprint),
+        storage=choose_storage(entry.value for entry in planned.model.classes),
+        products=products_of(planned),
+        counts=counts,
+    )
+
+
+def provenance_of(
+    planned: ScenePlan, origin: Origin, files: Mapping[str, StoredFile], footprint: Mapping[str, Any] | None
+) -> Provenance:
+    """Return where a result comes from, whose files are written."""
+    model, plan = planned.model, planned.plan
+    return Provenance(
         source=origin.source,
         source_href=item_href(dict(origin.source)),
         model=model,
@@ -99,9 +112,6 @@ def classified_scene(
         model_item_href=origin.model_item_href,
         job_id=plan.job_id,
         grid=plan.grid,
-        storage=choose_storage(entry.value for entry in model.classes),
-        products=products_of(planned),
-        counts=counts,
         files=files,
         arguments=arguments_json(origin.arguments),
         radiometry=_radiometry_json(planned),
@@ -130,7 +140,8 @@ def _software() -> dict[str, str]:
     return found
 
 
-def _stored(path: Path) -> StoredFile:
+def stored_file(path: Path) -> StoredFile:
+    """Return a file's size and checksum."""
     with storage_errors(path):
         return StoredFile(f"./{path.name}", path.stat().st_size, multihash(path))
 

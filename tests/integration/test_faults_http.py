@@ -158,9 +158,12 @@ def test_the_same_as_local(far, capfd):
     code, text = run(far, capfd)
     assert code == 0, text
     assert data(far.out) == far.scene.expected
-    assert far.server.bytes_sent <= 1.1 * len(far.scene.content)
+    got = [request for request in far.server.requests if request.method == "GET"]
+    # Of a signed link GDAL asks for the whole and hangs up at the headers; how much was on its way then, is chance.
+    assert sum(not request.range for request in got) <= 1
+    assert sum(request.sent_bytes for request in got if request.range) <= len(far.scene.content)
     assert far.server.most_in_flight >= 4
-    ranges = [request.range for request in far.server.requests if request.method == "GET" and request.range]
+    ranges = [request.range for request in got if request.range]
     assert len(ranges) == len(set(ranges)), "nothing is fetched twice"
 
 

@@ -1,9 +1,10 @@
 """Arguments of a model: what may be chosen for a run of it, and how a choice is read."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
+from geodl_core.domain.model.argument import FLAGS, ModelArgument, Value
+from geodl_core.domain.model.detector_arguments import detector_arguments
 from geodl_core.domain.model.model import Model
 from geodl_core.domain.pixels.augment import MERGE_POLICIES
 from geodl_core.domain.pixels.product import SCORE_TYPES
@@ -15,26 +16,10 @@ MOST_PX = 1 << 14
 """Of a tile's side; what fits the network and the machine is checked when the run is planned."""
 
 
-Value = bool | float | int | str
-FLAGS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-"""How truth values are written, ArcGIS's True and False among them."""
-
-
-@dataclass(frozen=True, slots=True)
-class ModelArgument:
-    """One argument, by Esri's name."""
-
-    name: str
-    kind: Literal["whole number", "number", "flag", "choice"]
-    default: Value
-    help: str
-    low: float = 0
-    high: float = 0
-    choices: tuple[str, ...] = ()
-
-
 def arguments_of(model: Model) -> tuple[ModelArgument, ...]:
     """Return the arguments that a model takes."""
+    if model.detector is not None:
+        return detector_arguments(model)
     arguments = []
     if not model.halo.is_cropping:
         text = f"pixels of context cut off each side of a tile (default from {model.halo.origin})"
@@ -127,6 +112,8 @@ def describe_argument(argument: ModelArgument) -> str:
 def _domain(argument: ModelArgument) -> str:
     if argument.kind == "flag":
         return "true or false"
+    if argument.kind == "numbers":
+        return f"numbers above {argument.low:g}, up to {argument.high:g}, with commas between"
     if argument.kind == "choice":
         return f"one of {', '.join(argument.choices)}"
     return f"a {argument.kind} from {argument.low:g} to {argument.high:g}"
@@ -137,8 +124,19 @@ def _value(argument: ModelArgument, text: str) -> Value | None:
         return FLAGS.get(text.lower())
     if argument.kind == "choice":
         return text.lower() if text.lower() in argument.choices else None
+    if argument.kind == "numbers":
+        return _numbers(argument, text)
     try:
         value = int(text) if argument.kind == "whole number" else float(text)
     except ValueError:
         return None
     return value if argument.low <= value <= argument.high else None
+
+
+def _numbers(argument: ModelArgument, text: str) -> str | None:
+    try:
+        values = [float(piece) for piece in text.split(",")]
+    except ValueError:
+        return None
+    is_within = all(argument.low < value <= argument.high for value in values)
+    return ",".join(f"{value:g}" for value in values) if is_within else None

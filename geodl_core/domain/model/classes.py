@@ -24,7 +24,7 @@ def classes_of(
     Raises:
         ModelError: no classes, one Value twice, or another number than the network tells apart.
     """
-    classes = tuple(_class_entry(entry, position) for position, entry in enumerate(emd.Classes))
+    classes = tuple(class_entry(entry, position) for position, entry in enumerate(emd.Classes))
     values = [entry.value for entry in classes]
     if not classes:
         raise ModelError("the key Classes is missing or empty; a classified raster needs Value and Name of each class")
@@ -46,7 +46,8 @@ def classes_of(
     raise ModelError(f"the network tells {count} classes apart, but Classes has {len(classes)} with Values {values}")
 
 
-def _class_entry(entry: EmdClass, position: int) -> ClassEntry:
+def class_entry(entry: EmdClass, position: int) -> ClassEntry:
+    """Return a class of a definition; its colour, where none is said, is that of its place among the classes."""
     color = entry.Color
     if color is None or min(color) < 0:
         color = default_color(position)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from geodl_core.domain.classes import ClassEntry
+from geodl_core.domain.detection.detector import Detector
 from geodl_core.domain.emd.definition import Emd, require_for_run
 from geodl_core.domain.model.classes import classes_of
 from geodl_core.domain.model.halo import Halo, halo_of
@@ -33,7 +34,7 @@ DEFAULT_THRESHOLD = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A pixel-classification model."""
+    """A model that classifies pixels, or finds objects."""
 
     name: str
     version: str | None
@@ -50,7 +51,7 @@ class Model:
     indices_to_ids: tuple[int, ...]
     """Class index (or, for a class map, the value the model writes) to class id."""
     threshold: float
-    """Above it a mask's score is its class; unused by the other outputs."""
+    """Above it a mask's score is its class, and an object counts; unused by the other outputs."""
     chip_px: tuple[int, int]
     """Height and width that the definition or the graph names."""
     is_size_fixed: bool
@@ -70,6 +71,8 @@ class Model:
     """Memory that a run takes for each pixel of its tile, activations at their peak; None where that is not known."""
     training: Training = UNTOLD
     """What the definition says of the scenes that it was trained on."""
+    detector: Detector | None = None
+    """Of a model that finds objects."""
 
 
 def make_model(
@@ -144,8 +147,8 @@ def model_digest(emd: Emd, graph: Graph, preprocessing: Graph | None = None) -> 
 def _require_pixel_model(emd: Emd) -> None:
     if (emd.ModelType or "").lower() not in PIXEL_MODEL_TYPES:
         raise ModelError(
-            f"ModelType: expected ImageClassification, found {emd.ModelType}",
-            hint="this version runs pixel classification; object detection is not built yet",
+            f"ModelType: expected ImageClassification or ObjectDetection, found {emd.ModelType}",
+            hint="geodl detections classify runs models of ObjectClassification",
         )
 
 

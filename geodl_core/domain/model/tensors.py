@@ -9,7 +9,7 @@ from geodl_core.errors import ModelError
 DEFAULT_CHIP_PX = 512
 
 Layout = Literal["NCHW", "NHWC"]
-Output = Literal["scores", "mask", "class map"]
+Output = Literal["scores", "mask", "class map", "objects"]
 
 
 def image_tensors(graph: Graph) -> tuple[Tensor, Tensor]:

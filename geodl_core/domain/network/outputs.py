@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from geodl_core.domain.network.graph import Graph, Tensor
 
 Kind = Literal["scores", "mask", "class map", "detections", "scene", "unknown"]
-Form = Literal["", "boxes × values", "values × boxes", "boxes and scores", "four tensors", "finished boxes"]
+Form = Literal[
+    "", "boxes × values", "values × boxes", "boxes and scores", "boxes and masks", "four tensors", "finished boxes"
+]
 MOST_VALUES = 1024
 """Of a box; more along an axis are boxes."""
 BOX_VALUES = 4
+COARSE = 4
+"""Pixels a cell, at least, of a detector's maps; those of classified pixels are finer."""
 FINISHED_VALUES = (6, 7)
 """Four coordinates, score and class, before them the image's number in a batch."""
 BOX_WORDS = ("box", "det", "bbox")
@@ -36,7 +41,10 @@ class OutputKind:
 
 def describe_outputs(graph: Graph) -> OutputKind:
     """Tell from names and shapes what a network answers; several at once are told by the first that is understood."""
-    tests: tuple[Callable[[Graph], OutputKind | None], ...] = (_four_tensors, _pair, _raster, _finished, _boxes, _scene)
+    tests: tuple[Callable[[Graph], OutputKind | None], ...] = (
+        *(_four_tensors, _masks, _pair, _maps),
+        *(_raster, _finished, _boxes, _scene),
+    )
     for test in tests:
         found = test(graph)
         if found is not None:
@@ -61,6 +69,38 @@ def _four_tensors(graph: Graph) -> OutputKind | None:
     return OutputKind(
         "detections", "four tensors", names, None, f"{', '.join(names)} are boxes, scores, classes and their number."
     )
+
+
+def _masks(graph: Graph) -> OutputKind | None:
+    """Boxes with the masks of their objects, or with coefficients of prototypes of these."""
+    for boxes in graph.outputs:
+        if len(boxes.shape) != 3 or boxes.dtype.startswith(("int", "uint")) or _is_image_like(boxes, graph):
+            continue
+        for masks in graph.outputs:
+            is_each = len(masks.shape) == 5 and masks.shape[1] == boxes.shape[1] and boxes.shape[2] in FINISHED_VALUES
+            count = masks.shape[1] if len(masks.shape) == 4 else None
+            widths = [size for size in boxes.shape[1:] if _is_values(size)]
+            is_composed = count is not None and any(size > count + BOX_VALUES for size in widths if size is not None)
+            if is_each or is_composed:
+                what = "their masks" if is_each else "what their masks are composed of"
+                why = f"{boxes} holds boxes, {masks} {what}."
+                return OutputKind("detections", "boxes and masks", (boxes.name, masks.name), None, why)
+    return None
+
+
+def _maps(graph: Graph) -> OutputKind | None:
+    """The undecoded maps of a detector: as many channels each, halving from one to the next, all of them coarse."""
+    image = _image(graph)
+    maps = [tensor for tensor in graph.outputs if len(tensor.shape) in (4, 5) and tensor.dtype.startswith("float")]
+    sides = sorted((tensor.shape[2] or 0 for tensor in maps), reverse=True)
+    channels = {(tensor.shape[1], *tensor.shape[4:]) for tensor in maps}
+    if image is None or len(maps) < max(2, len(graph.outputs)) or len(channels) != 1 or sides[-1] == 0:
+        return None
+    is_coarse = max(image.shape[1] or 0, image.shape[2] or 0) >= COARSE * sides[0]
+    if not is_coarse or any(first != 2 * second for first, second in pairwise(sides)):
+        return None
+    names = tuple(tensor.name for tensor in maps)
+    return OutputKind("detections", "", names, None, f"{_list(tuple(maps))} are undecoded maps, one a scale.")
 
 
 def _pair(graph: Graph) -> OutputKind | None:

@@ -3,9 +3,10 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
+from geodl_core.domain.detection.choice import PLAIN, DetectionChoice
 from geodl_core.domain.grid import Grid
 from geodl_core.domain.pixels.augment import MERGE_POLICIES, MergePolicy
 from geodl_core.domain.pixels.product import SCORE_TYPES, ScoreType
@@ -73,6 +74,8 @@ class Arguments:
     resampling: Resampling = "bilinear"
     """Between the pixels of bands that are coarser than the grid or lie otherwise; finer ones are averaged, except
     for `nearest`."""
+    detection: DetectionChoice = PLAIN
+    """Of a detector's run."""
 
     def __post_init__(self) -> None:
         domains: tuple[tuple[str, object, tuple[object, ...]], ...] = (
@@ -150,12 +153,14 @@ class Job:
     mosaic: tuple[MosaicItem, ...] = ()
     """Every Item in order, the first among them; none where the job is of one."""
     resampling: Resampling = "bilinear"
+    detection: DetectionChoice | None = None
+    """Of a detector; what was left open is filled in."""
 
 
 def job_id(job: Job) -> str:
     """Return the job's content hash, SHA-256 in hexadecimal."""
     facts = {"result_version": RESULT_VERSION, **asdict(job)}
-    for name in ("mask_bits", "mosaic"):
+    for name in ("mask_bits", "mosaic", "detection"):
         if not facts[name]:
             del facts[name]
     if job.resampling == "bilinear":
@@ -189,5 +194,18 @@ def arguments_json(arguments: Arguments) -> dict[str, Any]:
         "snap": hide_secrets(arguments.snap) if arguments.snap else None,
         "resampling": arguments.resampling if arguments.resampling != "bilinear" else None,
         "tile_memory": arguments.tile_memory_bytes if arguments.tile_memory_bytes != TILE_MEMORY_BYTES else None,
+        **_detection_json(arguments.detection),
     }
     return {name: value for name, value in given.items() if value is not None}
+
+
+def _detection_json(choice: DetectionChoice) -> dict[str, Any]:
+    """Return what was chosen otherwise than usual of a detector's run, by the names of the command line."""
+    names = {"simplify_px": "simplify", "has_area": "area", "formats": "format"}
+    given = {field.name: getattr(choice, field.name) for field in fields(DetectionChoice)}
+    chosen = {names.get(name, name): value for name, value in given.items() if value != getattr(PLAIN, name)}
+    if "format" in chosen:
+        chosen["format"] = list(chosen["format"])
+    if "tta_scales" in chosen:
+        chosen["tta_scales"] = ",".join(f"{scale:g}" for scale in chosen["tta_scales"])
+    return chosen

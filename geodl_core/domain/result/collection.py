@@ -5,33 +5,35 @@ from datetime import UTC, datetime
 from typing import Any
 
 from geodl_core.domain.query import ItemQuery
-from geodl_core.domain.result.item import EXTENSIONS, STAC_VERSION
-from geodl_core.domain.result.result import ClassifiedScene, sources_key
+from geodl_core.domain.result.item import EXTENSIONS, STAC_VERSION, extension_url
+from geodl_core.domain.result.result import DetectedScene, Result, sources_key
 
 
-def build_collection(
-    scene: ClassifiedScene, item: Mapping[str, Any], existing: Mapping[str, Any] | None
-) -> dict[str, Any]:
+def build_collection(result: Result, item: Mapping[str, Any], existing: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the output Collection, its extent widened to hold the Item.
 
     Args:
-        scene: the result, for classes and assets.
+        result: for classes and assets.
         item: the output Item.
         existing: the Collection as the catalog has it, or None.
     """
     document = dict(existing or {})
+    provenance, finds_objects = result.provenance, isinstance(result, DetectedScene)
+    name, key = provenance.model.name, "detections" if finds_objects else "classification"
+    title = f"Objects found by {name}" if finds_objects else f"Classifications by {name}"
+    about = f"Objects found in scenes by {name}" if finds_objects else f"Scenes classified by {name}"
     document.update(
         {
             "type": "Collection",
             "stac_version": STAC_VERSION,
-            "stac_extensions": sorted({EXTENSIONS[0], *document.get("stac_extensions", ())}),
-            "id": scene.collection,
-            "title": document.get("title", f"Classifications by {scene.model.name}"),
-            "description": document.get("description", f"Scenes classified by {scene.model.name} with geodl."),
+            "stac_extensions": sorted({extension_url(EXTENSIONS[0]), *document.get("stac_extensions", ())}),
+            "id": provenance.collection,
+            "title": document.get("title", title),
+            "description": document.get("description", f"{about} with geodl."),
             "license": document.get("license", "other"),
             "extent": _widened(item, existing),
             "links": document.get("links", []),
-            "item_assets": {**document.get("item_assets", {}), "classification": _asset_template(item)},
+            "item_assets": {**document.get("item_assets", {}), key: _asset_template(item["assets"][key])},
         }
     )
     return document
@@ -58,9 +60,8 @@ def _widened(item: Mapping[str, Any], existing: Mapping[str, Any] | None) -> dic
     return {"spatial": {"bbox": [[west, south, east, north]]}, "temporal": {"interval": [[start, end]]}}
 
 
-def _asset_template(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the class map of every Item has in common: without counts, which are those of one."""
-    asset = item["assets"]["classification"]
+def _asset_template(asset: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the main asset of every Item has in common: without counts, which are those of one."""
     classes = [
         {key: value for key, value in entry.items() if key not in ("count", "percentage")}
         for entry in asset["classification:classes"]
@@ -68,11 +69,12 @@ def _asset_template(item: Mapping[str, Any]) -> dict[str, Any]:
     return {**{key: asset[key] for key in ("title", "type", "roles")}, "classification:classes": classes}
 
 
-def current_results_query(scene: ClassifiedScene) -> ItemQuery:
+def current_results_query(result: Result) -> ItemQuery:
     """Return the search for results of the same source and model that nothing has replaced yet."""
-    wanted = {"geodl:source": sources_key(scene), "geodl:model": scene.model.name, "deprecated": False}
+    provenance = result.provenance
+    wanted = {"geodl:source": sources_key(provenance), "geodl:model": provenance.model.name, "deprecated": False}
     equal = [{"op": "=", "args": [{"property": name}, value]} for name, value in wanted.items()]
-    return ItemQuery(collections=(scene.collection,), filter={"op": "and", "args": equal})
+    return ItemQuery(collections=(provenance.collection,), filter={"op": "and", "args": equal})
 
 
 def supersede(

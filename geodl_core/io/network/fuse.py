@@ -90,7 +90,7 @@ def fuse(file: GraphFile, model: Model, feed: Feed, wanted: Yield = Yield()) -> 
     proto.CopyFrom(file.proto)
     graph = proto.graph
     crops = file.graph.opset >= CROP_OPSET
-    before = _before(model, feed, file.graph.opset, graph)
+    before = feed_nodes(model, feed, file.graph.opset, graph)
     after = _after(model, wanted, crops)
     nodes = [*before, *graph.node, *after]
     del graph.node[:]
@@ -116,8 +116,11 @@ def fuse(file: GraphFile, model: Model, feed: Feed, wanted: Yield = Yield()) -> 
     return content
 
 
-def _before(model: Model, feed: Feed, opset: int, graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """Return the nodes before the network; the weights of a preprocessing graph are added to `graph`."""
+def feed_nodes(model: Model, feed: Feed, opset: int, graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """Return the nodes from `geodl_pixels` to the network's input; a preprocessing graph's weights go to `graph`.
+
+    They need the constants of `feed_constants`.
+    """
     radiometry = feed.radiometry
     is_identity = set(radiometry.scale) == {1.0} and set(radiometry.offset) == {0.0}
     steps: list[Step] = [("Cast", [], {"to": TensorProto.FLOAT})]
@@ -241,11 +244,8 @@ def _chain(stage: str, start: str, steps: list[Step], end: str) -> list[onnx.Nod
 
 
 def _constants(radiometry: Radiometry, model: Model, wanted: Yield) -> list[TensorProto]:
-    values = {"scale": radiometry.scale, "offset": radiometry.offset, "floor": radiometry.floor}
-    arrays: dict[str, Any] = {
-        name: np.asarray(numbers, np.float32).reshape(1, -1, 1, 1) for name, numbers in values.items() if numbers
-    }
-    arrays |= {name: np.asarray([number], np.int64) for name, number in (("zero", 0), ("two", 2), ("four", 4))}
+    bounds = (("zero", 0), ("two", 2), ("four", 4))
+    arrays: dict[str, Any] = {name: np.asarray([number], np.int64) for name, number in bounds}
     rank = len(model.result.shape)
     arrays["core_axes"] = np.asarray([rank - 2, rank - 1], np.int64)
     if wanted.left_out is not None:
@@ -258,7 +258,15 @@ def _constants(radiometry: Radiometry, model: Model, wanted: Yield) -> list[Tens
         spatial = [model.halo.coarsening] * 2
         arrays["region"] = np.asarray([], np.float32)
         arrays["coarsening"] = np.asarray([1] * (len(model.result.shape) - 2) + spatial, np.float32)
-    return [numpy_helper.from_array(array, f"{PREFIX}{name}") for name, array in arrays.items()]
+    weights = [numpy_helper.from_array(array, f"{PREFIX}{name}") for name, array in arrays.items()]
+    return [*feed_constants(radiometry), *weights]
+
+
+def feed_constants(radiometry: Radiometry) -> list[TensorProto]:
+    """Return what `feed_nodes` refer to: scale, offset and floor, one number a band."""
+    values = {"scale": radiometry.scale, "offset": radiometry.offset, "floor": radiometry.floor}
+    arrays = {name: np.asarray(numbers, np.float32) for name, numbers in values.items() if numbers}
+    return [numpy_helper.from_array(array.reshape(1, -1, 1, 1), f"{PREFIX}{name}") for name, array in arrays.items()]
 
 
 def _answer_type(model: Model, wanted: Yield) -> int:

@@ -23,8 +23,8 @@ MOST_BYTES = 4 << 30
 FOLDER = "fused"
 
 
-def fused_key(model: Model, feed: Feed, wanted: Yield) -> str:
-    """Return the content hash of all that a fused graph depends on."""
+def fused_key(model: Model, feed: Feed, wanted: Yield, more: tuple[object, ...] = ()) -> str:
+    """Return the content hash of all that a fused graph depends on; `more` is what JSON takes of other graphs' facts."""
     preprocessing = None if feed.preprocessing is None else feed.preprocessing.graph.digest
     facts = {
         "version": [FUSE_VERSION, *map(_version, ("geodl", "onnx"))],
@@ -36,6 +36,7 @@ def fused_key(model: Model, feed: Feed, wanted: Yield) -> str:
         "chip_dtype": feed.chip_dtype,
         "preprocessing": preprocessing,
         "yield": asdict(wanted),
+        "more": more,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 

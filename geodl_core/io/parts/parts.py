@@ -70,6 +70,10 @@ class PartWriter:
         """Add the (samples, h, w) pixels of a block that other shards have pixels in too."""
         self._write_array(f"{name}.raw.npy", values)
 
+    def add_array(self, name: str, values: npt.NDArray[Any]) -> None:
+        """Add an array."""
+        self._write_array(f"{name}.npy", values)
+
     def _write(self, name: str, content: bytes) -> None:
         self.archive.writestr(zipfile.ZipInfo(name, NO_TIME), content)
 

@@ -122,3 +122,24 @@ def test_help_is_light_and_has_examples():
         "print([name for name in ('rich', 'shapely', 'sqlite3', 'requests', 'cql2', 'numpy') if name in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_objects_are_counted(tmp_path):
+    """Of found objects the table tells how many there are of each class, and where there are none."""
+    classes = [
+        {"value": 1, "name": "car", "count": 1234, "percentage": 99.5},
+        {"value": 2, "name": "bus", "title": "Bus", "count": 6, "percentage": 0.5},
+    ]
+    found = {**make_item(1, **{"geodl:detections": 1240}), "id": "found"}
+    found["assets"] = {"detections": {"href": "x", "classification:classes": classes}, "detections_gpkg": {"href": "y"}}
+    none = {**make_item(2, **{"geodl:detections": 0}), "id": "none"}
+    none["assets"] = {
+        "detections": {"href": "x", "classification:classes": [{**classes[0], "count": 0, "percentage": 0}]}
+    }
+    with SqliteCatalog(tmp_path / "catalog.db") as catalog:
+        catalog.put_collection({"id": "sentinel-2-l2a-landcover"})
+        catalog.put_items([found, none])
+    output = " ".join(run("--catalog", str(tmp_path / "catalog.db")).output.split())
+    assert "1,234 car, 6 Bus" in output
+    assert "no objects" in output
+    assert "%" not in output

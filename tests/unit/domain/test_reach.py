@@ -132,6 +132,18 @@ def test_tensors_of_different_scale_do_not_meet():
             "four tensors",
             None,
         ),
+        (
+            [("output0", "float32", (1, 116, 8400)), ("output1", "float32", (1, 32, 160, 160))],
+            "detections",
+            "boxes and masks",
+            None,
+        ),
+        (
+            [("rows", "float32", (1, 100, 6)), ("masks", "float32", (1, 100, 28, 28, 4))],
+            "detections",
+            "boxes and masks",
+            None,
+        ),
         ([("y", "float32", (None, 10))], "scene", "", 10),
         ([("y", "float32", (3, 4, 5, 6, 7))], "unknown", "", None),
     ],
@@ -142,6 +154,14 @@ def test_outputs_are_told_apart(outputs, kind, form, classes):
     assert (found.kind, found.form, found.classes) == (kind, form, classes)
     assert found.tensors[0] in found.why
     assert found.why.endswith(".")
+
+
+@pytest.mark.parametrize(("sides", "kind"), [((52, 26, 13), "detections"), ((416, 208), "scores")])
+def test_maps_of_detectors_are_coarse(sides, kind):
+    """Maps that halve and are coarse are a detector's; those that begin at the image's size are class scores."""
+    outputs = [(f"p{side}", "float32", (1, 255, side, side)) for side in sides]
+    found = describe_outputs(graph(*outputs, image=(1, 3, 416, 416)))
+    assert (found.kind, found.tensors[0]) == (kind, f"p{sides[0]}")
 
 
 @pytest.mark.parametrize("image", [(1, 3, 240, 320), (1, 240, 320, 3)])

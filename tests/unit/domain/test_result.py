@@ -24,6 +24,7 @@ from geodl_core.domain.result.result import (
     PREVIEW_NAME,
     TABLE_NAME,
     ClassifiedScene,
+    Provenance,
     StoredFile,
     class_rows,
     output_collection_id,
@@ -50,7 +51,7 @@ FILES = {name: StoredFile(f"./{name}", 3, "1220ab") for name in (COG_NAME, TABLE
 
 
 def scene_of(**fields: object) -> ClassifiedScene:
-    scene = ClassifiedScene(
+    provenance = Provenance(
         source={"id": "S2A", "collection": "s2", "properties": {"datetime": "2020-08-31T00:00:00Z", "gsd": 10}},
         source_href="/data/S2A.json",
         model=make_model(parse_emd(json.dumps(EMD), "m.emd"), GRAPH, "land cover"),
@@ -58,9 +59,6 @@ def scene_of(**fields: object) -> ClassifiedScene:
         model_item_href=None,
         job_id="0123456789abcdef",
         grid=Grid("EPSG:32632", (10.0, 0.0, 600000.0, 0.0, -10.0, 5400000.0), 10, 20),
-        storage=Storage("uint8", 255),
-        products=(class_product(Storage("uint8", 255)),),
-        counts={1: 30, 2: 90, 255: 80},
         files=FILES,
         arguments={"pad": "reflect", "bands": {"0": "my band"}, "tile_size": 256, "source_range": [0, 10]},
         radiometry={"kind": "raw"},
@@ -68,7 +66,9 @@ def scene_of(**fields: object) -> ClassifiedScene:
         collection="geodl-land-cover",
         software={"geodl": "0.1.0"},
     )
-    return replace(scene, **fields)  # type: ignore[arg-type]
+    counts = fields.pop("counts", {1: 30, 2: 90, 255: 80})
+    storage = Storage("uint8", 255)
+    return ClassifiedScene(replace(provenance, **fields), storage, (class_product(storage),), counts)  # type: ignore[arg-type]
 
 
 def test_names() -> None:
@@ -87,7 +87,7 @@ def test_shares_are_of_the_valid_pixels() -> None:
 
 def test_rerun_command_survives_a_shell() -> None:
     """The command splits into the words that were meant, spaces within them included."""
-    words = shlex.split(rerun_command(scene_of(source_href="/my data/S2A.json")))
+    words = shlex.split(rerun_command(scene_of(source_href="/my data/S2A.json").provenance))
     assert words[:5] == ["geodl", "run", "/my data/S2A.json", "--model", "/models/m.emd"]
     assert ("--band", "0=my band") in pairwise(words)
     assert ("--arg", "tile_size=256") in pairwise(words)
@@ -96,8 +96,8 @@ def test_rerun_command_survives_a_shell() -> None:
 
 def test_rerun_command_without_the_models_augmentation() -> None:
     """What the model wishes and the user declined is declined again, else another job would run."""
-    scene = scene_of(arguments=arguments_json(Arguments(test_time_augmentation=False)))
-    words = shlex.split(rerun_command(replace(scene, model=replace(scene.model, is_augmented=True))).lower())
+    found = scene_of(arguments=arguments_json(Arguments(test_time_augmentation=False))).provenance
+    words = shlex.split(rerun_command(replace(found, model=replace(found.model, is_augmented=True))).lower())
     assert ("--arg", "test_time_augmentation=false") in pairwise(words)
 
 
@@ -140,9 +140,9 @@ def test_item_of_a_crs_without_a_code() -> None:
 @pytest.mark.parametrize("name", ["森林", "&&&", ""])
 def test_class_names_without_latin_letters(name: str) -> None:
     """Every class gets a name that the classification extension takes, its own as title."""
-    scene = scene_of()
-    classes = (ClassEntry(1, name, (0, 0, 0)), scene.model.classes[1])
-    document = build_item(replace(scene, model=replace(scene.model, classes=classes)), NOW)
+    model = scene_of().provenance.model
+    classes = (ClassEntry(1, name, (0, 0, 0)), model.classes[1])
+    document = build_item(scene_of(model=replace(model, classes=classes)), NOW)
     first = document["assets"]["classification"]["classification:classes"][0]
     assert (first["name"], first["title"]) == ("class-1", name)
 

@@ -1,0 +1,129 @@
+"""Write what a detector's shards found: GeoParquet and other formats, preview and definition, and what is known of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from geodl_core.domain.detection.choice import SCENE_CRS, DetectionChoice, Format
+from geodl_core.domain.detection.detections import Detections
+from geodl_core.domain.detection.table import Column, VectorFacts, VectorSpec
+from geodl_core.domain.result.result import (
+    EMD_NAME,
+    OBJECTS_FGB_NAME,
+    OBJECTS_GEOJSON_NAME,
+    OBJECTS_GPKG_NAME,
+    OBJECTS_NAME,
+    PREVIEW_NAME,
+    DetectedScene,
+    StoredFile,
+)
+from geodl_core.engine.merge_detections import merge_detections
+from geodl_core.engine.plan_scene import ScenePlan
+from geodl_core.engine.run_shard import Task
+from geodl_core.engine.write_result import Origin, provenance_of, stored_file
+from geodl_core.errors import ModelError
+from geodl_core.io.store import write_bytes
+from geodl_core.io.vector.background import scene_background
+from geodl_core.io.vector.files import write_vector
+from geodl_core.io.vector.geoparquet import write_geoparquet
+from geodl_core.io.vector.preview import write_detections_preview
+
+NAMES: dict[Format, str] = {
+    "parquet": OBJECTS_NAME,
+    "gpkg": OBJECTS_GPKG_NAME,
+    "geojson": OBJECTS_GEOJSON_NAME,
+    "fgb": OBJECTS_FGB_NAME,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectFacts:
+    """What is known of found objects beside their files."""
+
+    counts: Mapping[int, int]
+    """Objects of each class id."""
+    columns: tuple[Column, ...]
+    geometry_types: tuple[str, ...]
+    crs: str
+    largest_px: float
+    cut: int
+    """Objects that were cut where tiles end."""
+
+
+def write_detections(planned: ScenePlan, origin: Origin, tasks: Sequence[Task], folder: Path) -> DetectedScene:
+    """Merge the parts and write every file of the result but the Item.
+
+    Raises:
+        DataError: a part is missing or damaged.
+        StoreError: a file cannot be written.
+    """
+    found = merge_detections(planned, tasks)
+    choice = _choice(planned)
+    spec = _spec(planned, origin, choice)
+    written = write_geoparquet(folder / OBJECTS_NAME, found.detections, spec)
+    for each in choice.formats:
+        if each != "parquet":
+            write_vector(folder / NAMES[each], found.detections, spec, each)
+    _write_preview(folder / PREVIEW_NAME, found.detections, planned)
+    write_bytes(folder / EMD_NAME, origin.emd_text)
+    files = {name: stored_file(folder / name) for name in object_files(planned)}
+    return detected_scene(planned, origin, _facts(written, found.largest_px, found.cut), files)
+
+
+def object_files(planned: ScenePlan) -> tuple[str, ...]:
+    """Return the files of a result, the Item apart."""
+    return (*(NAMES[each] for each in _choice(planned).formats), PREVIEW_NAME, EMD_NAME)
+
+
+def detected_scene(
+    planned: ScenePlan, origin: Origin, facts: ObjectFacts, files: Mapping[str, StoredFile]
+) -> DetectedScene:
+    """Return what is known of a result whose files are written."""
+    source = dict(origin.source)
+    # What the source covers is what was looked at; a mosaic's grid is all that is known of it.
+    footprint: dict[str, Any] | None = None if origin.others or planned.job.area else source.get("geometry")
+    is_whole = max(planned.plan.grid.shape) <= min(planned.plan.core_px)
+    return DetectedScene(
+        provenance=provenance_of(planned, origin, files, footprint),
+        counts=facts.counts,
+        columns=facts.columns,
+        geometry_types=facts.geometry_types,
+        crs=facts.crs,
+        largest_px=facts.largest_px,
+        halo_px=None if is_whole else planned.plan.halo_px,
+        cut=facts.cut,
+    )
+
+
+def _choice(planned: ScenePlan) -> DetectionChoice:
+    if planned.job.detection is None:
+        raise ModelError(f"the model {planned.model.name}: expected a detector")
+    return planned.job.detection
+
+
+def _spec(planned: ScenePlan, origin: Origin, choice: DetectionChoice) -> VectorSpec:
+    grid = planned.plan.grid
+    moment = origin.source.get("properties", {}).get("datetime")
+    return VectorSpec(
+        grid=grid,
+        classes=planned.model.classes,
+        source_id=planned.job.item_id,
+        job_id=planned.plan.job_id,
+        model=planned.model.name,
+        version=planned.model.version,
+        source_datetime=moment if isinstance(moment, str) else None,
+        crs=grid.crs if choice.crs == SCENE_CRS else choice.crs,
+        geometry=choice.geometry,
+        with_area=choice.has_area,
+        arcgis_fields=choice.arcgis_fields,
+    )
+
+
+def _facts(written: VectorFacts, largest_px: float, cut: int) -> ObjectFacts:
+    return ObjectFacts(written.counts, written.columns, written.geometry_types, written.crs, largest_px, cut)
+
+
+def _write_preview(target: Path, detections: Detections, planned: ScenePlan) -> None:
+    plan = planned.plan
+    write_detections_preview(target, scene_background(plan), detections, planned.model.classes, plan.grid.shape)
