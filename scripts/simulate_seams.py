@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from geodl_core.domain.detection.detections import Detections, join
+from geodl_core.domain.detection.detections import Detections, join, take
 from geodl_core.domain.detection.seams import SeamRule, cut_sides, merge_tiles, owned
+from geodl_core.domain.detection.suppress import nms
 from geodl_core.domain.grid import Grid
-from geodl_core.domain.plan.plan import Plan, pack_live, tile_at, tile_count, tile_shape
+from geodl_core.domain.plan.plan import Plan, pack_live, tile_at, tile_count
 from geodl_core.domain.window import clip
 
 CORE, HALO, MARGIN, JITTER = 256, 64, 8.0, 1.5
@@ -54,13 +55,11 @@ def truth_of(plan: Plan, sizes: tuple[float, float], seed: int, nested: float = 
         x, y = (across, along) if chance.random() < 0.5 else (along, across)
         box = np.array([x - width / 2, y - height / 2, x + width / 2, y + height / 2])
         others = np.array(boxes).reshape(-1, 4)
-        if box.min() < 0 or box.max() > side:
-            continue
-        if ((box[:2] < others[:, 2:] + 6) & (box[2:] > others[:, :2] - 6)).all(1).any():
-            continue
-        boxes.append(box)
-        classes.append(0)
-    for box in boxes[::2] if nested else []:
+        is_beside = ((box[:2] < others[:, 2:] + 6) & (box[2:] > others[:, :2] - 6)).all(1).any()
+        if box.min() >= 0 and box.max() <= side and not is_beside:
+            boxes.append(box)
+            classes.append(0)
+    for box in boxes[::2]:
         inner = nested * (box[2:] - box[:2])
         for label in (0, 1):
             corner = box[:2] + chance.uniform(0.2, 0.8, 2) * (box[2:] - box[:2] - inner)
@@ -84,8 +83,8 @@ def detect(plan: Plan, boxes, classes, seed: int) -> Detections:
         kept = owned(moved, tile.core, MARGIN) & ((moved[:, 2:] - moved[:, :2]) > 0).all(1)
         moved, rows = moved[kept], rows[kept]
         scores = chance.uniform(0.3, 1, len(rows)).astype(np.float32)
-        cuts = cut_sides(moved, tile.read, plan.grid.shape)
-        found.append(Detections(moved, scores, classes[rows], np.full(len(rows), index, np.int32), cuts))
+        cuts, tiles = cut_sides(moved, tile.read, plan.grid.shape), np.full(len(rows), index, np.int32)
+        found.append(Detections(moved, scores, classes[rows], tiles, cuts))
     return join(found)
 
 
@@ -93,23 +92,28 @@ def judge(found: Detections, boxes, classes, within: float = 2.01) -> Tally:
     """Compare with the truth: an object is shown whole by a box no side of which is further off than that."""
     off = np.abs(found.boxes[:, None].astype(np.float64) - boxes).max(2)
     whole = (off <= within) & (found.class_ids[:, None] == classes)
-    shown = whole.any(0)
-    pieces = int((~whole.any(1)).sum())
-    return Tally(len(boxes), int((~shown).sum()), len(found) - pieces - int(shown.sum()), pieces)
+    shown, pieces = int(whole.any(0).sum()), int((~whole.any(1)).sum())
+    return Tally(len(boxes), len(boxes) - shown, len(found) - pieces - shown, pieces)
+
+
+def outcomes(told: Detections, plan: Plan, boxes, classes) -> list[Tally]:
+    """Return what becomes of candidates: by one suppression over the scene, merged, merged with pieces united."""
+    whole = take(told, nms(told.boxes, told.scores, told.class_ids, SeamRule().threshold))
+    merged = [merge_tiles(told, plan, SeamRule(unites=unites)) for unites in (False, True)]
+    return [judge(found, boxes, classes) for found in (whole, *merged)]
 
 
 def main() -> None:
-    plan = plan_of(5)
-    print(f"Core {CORE}, halo {HALO}, margin {MARGIN:g} px; every side off by up to {JITTER:g} px.\n")
-    print("| longest side, px | objects | told by tiles | lost | doubled | pieces | lost, united | doubled | pieces |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    plan = plan_of(8)
+    print(f"Tiles of {CORE} px, halo {HALO} px, margin {MARGIN:g} px, sides off by up to {JITTER:g} px. Each cell:")
+    print("true objects that nothing shows whole / those shown twice / pieces and others left over.\n")
+    print("| sides, px | objects | told by tiles | one NMS over the scene | merged | merged, pieces united |")
+    print("|---|---|---|---|---|---|")
     for sizes in SIZES:
         boxes, classes = truth_of(plan, sizes, 1)
         told = detect(plan, boxes, classes, 2)
-        plain, united = (judge(merge_tiles(told, plan, SeamRule(unites=flag)), boxes, classes) for flag in (False, True))
-        cells = [f"{sizes[0]}–{sizes[1]}", len(boxes), len(told)]
-        cells += [value for tally in (plain, united) for value in (tally.lost, tally.doubled, tally.pieces)]
-        print("|", " | ".join(map(str, cells)), "|")
+        cells = [f"{each.lost} / {each.doubled} / {each.pieces}" for each in outcomes(told, plan, boxes, classes)]
+        print("|", " | ".join([f"{sizes[0]}–{sizes[1]}", str(len(boxes)), str(len(told)), *cells]), "|")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,11 @@ GROUPS = {
 }
 """Marker → True, or why this machine cannot run the group."""
 _skipped: dict[str, int] = {}
+
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+    # Every process that a test starts would compile all libraries anew, for seconds: kept apart from the sources.
+    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(ROOT / ".pytest_cache" / "bytecode")
+    sys.dont_write_bytecode = False
 
 
 def pytest_collection_modifyitems(items):

@@ -14,12 +14,24 @@ THIRD_PARTIES = {
     "errors": set(),
     "domain": COMPUTING,
     "io": COMPUTING
-    | {"filelock", "geopandas", "google", "obstore", "onnx", "pandas", "py7zr", "pyarrow", "pyogrio", "pystac"}
+    | {
+        "contourpy",
+        "filelock",
+        "geopandas",
+        "google",
+        "obstore",
+        "onnx",
+        "pandas",
+        "py7zr",
+        "pyarrow",
+        "pyogrio",
+        "pystac",
+    }
     | {"rasterio", "requests", "urllib3"},
     "engine": COMPUTING | {"onnxruntime"},
-    "catalog": COMPUTING | {"cql2", "requests"},
+    "catalog": COMPUTING | {"attr", "cql2", "fastapi", "pydantic_settings", "requests", "stac_fastapi", "starlette"},
     "settings": set(),
-    "cli": {"click", "rich"},
+    "cli": {"click", "rich", "uvicorn"},
 }
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 IMPURE = {"logging", "os", "pathlib", "random", "secrets", "socket", "subprocess", "time", "urllib.request"}

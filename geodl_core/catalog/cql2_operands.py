@@ -120,7 +120,8 @@ def operand(node: Tree) -> Operand:  # noqa: PLR0911 - one line a kind of node
         case bool():
             return Operand("bool", bound(int(node)), literal=node)
         case int() | float():
-            return Operand("number", bound(float(node)), literal=float(node))
+            number = _number(node)
+            return Operand("number", bound(number), literal=number)
         case str():
             return Operand("text", bound(node), literal=node)
         case {"property": str(name)}:
@@ -152,6 +153,13 @@ def short(node: Tree) -> str:
         return f"the operator {str(node['op'])[:40]!r}"
     text = json.dumps(node, default=str)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _number(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError as err:
+        raise QueryError("filter: expected numbers below 1e308, found a larger one") from err
 
 
 def _time(text: str, lasts_us: int) -> Operand:

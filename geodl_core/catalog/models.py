@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,9 +27,13 @@ from geodl_core.domain.mlm.write import (
     ModelFacts,
     mlm_item,
 )
+from geodl_core.domain.model.agreement import with_fitting_type
+from geodl_core.domain.model.detector import finds_objects
 from geodl_core.domain.model.model import make_model, slug
+from geodl_core.domain.model.object_classifier import classifies_objects
 from geodl_core.domain.query import ItemQuery
 from geodl_core.domain.result.result import StoredFile, safe_name
+from geodl_core.engine.load_any import Loaded, load_any, model_in
 from geodl_core.engine.register_scene import Catalog
 from geodl_core.errors import ModelError
 from geodl_core.io.network.graph import GraphFile, load_graph
@@ -72,8 +77,8 @@ def add_model(catalog: Catalog, folder: Path, package: ModelPackage, now: dateti
     folder = folder.absolute()
     network = network_bytes(package)
     file = load_graph(network, package.location)
-    before = None if package.preprocessing is None else package.preprocessing.graph
-    model = make_model(package.emd, file.graph, package.name, preprocessing=before)
+    loaded = _loaded(replace(package, file=file))
+    model = model_in(loaded)
     place = folder / safe_name(model.name) / model.digest[:VERSION_LENGTH]
     facts = _store(package, network, file, place, model.name)
     item_id = f"{model.name}-{place.name}"
@@ -84,7 +89,7 @@ def add_model(catalog: Catalog, folder: Path, package: ModelPackage, now: dateti
     if versions:
         # Order of registration is order of `created`, also for two models of one moment.
         now = max(now, created(versions[0]) + timedelta(microseconds=1))
-    item = mlm_item(package.emd, model, file.graph, facts, now)
+    item = mlm_item(package.emd, loaded, file.graph, facts, now)
     item["links"] = [
         {"rel": "self", "href": str(place / f"{item_id}.json"), "type": "application/geo+json"},
         {"rel": "collection", "href": str(folder / "collection.json"), "type": "application/json"},
@@ -94,6 +99,17 @@ def add_model(catalog: Catalog, folder: Path, package: ModelPackage, now: dateti
     _write_json(folder / "collection.json", _collection(), folder)
     published = _publish(catalog, folder, [item, *versions], now)
     return next(one for one in published if one["id"] == item_id)
+
+
+def _loaded(package: ModelPackage) -> Loaded:
+    """Return what a model means; how far a pixel's answer reaches, which may take minutes to find, is left open."""
+    if classifies_objects(package.emd) or finds_objects(package.emd):
+        return load_any(package)
+    before = None if package.preprocessing is None else package.preprocessing.graph
+    try:
+        return make_model(package.emd, package.file.graph, package.name, preprocessing=before)
+    except ModelError as error:
+        raise with_fitting_type(error, package.emd, package.file.graph) from error
 
 
 def list_models(catalog: Catalog) -> list[dict[str, Any]]:

@@ -1,27 +1,31 @@
 """The embedded catalog: STAC Collections and Items in one SQLite file, for several processes at once."""
 
 import json
-import sqlite3
-import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from geodl_core.catalog.sqlite_rows import ItemRow, item_row, read_content
-from geodl_core.catalog.sqlite_schema import open_connection, transaction, translated
-from geodl_core.catalog.sqlite_search import count_sql, keys_sql, next_token, sort_keys
+from geodl_core.catalog.answers import Aggregate, Found, IfMatch, Mode, Refusal, Stored
+from geodl_core.catalog.sqlite_aggregate import aggregates
+from geodl_core.catalog.sqlite_pool import ConnectionPool
+from geodl_core.catalog.sqlite_rows import item_row, read_content
+from geodl_core.catalog.sqlite_search import count_sql, keys_sql, page_place, page_token
+from geodl_core.catalog.sqlite_write import (
+    check_items,
+    collection_text,
+    remove_collection,
+    remove_item,
+    write_collection,
+    write_row,
+)
 from geodl_core.domain.query import ItemPage, ItemQuery
-from geodl_core.errors import CatalogError, ItemError
+from geodl_core.errors import CatalogError
 
 BULK = 1_000
-"""From as many Items at once the planner's statistics are brought up to date."""
-
-_INSERT = "INSERT INTO items (t0, t1, geom, etag, props, content, collection, id) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-_UPDATE = "UPDATE items SET t0 = ?, t1 = ?, geom = ?, etag = ?, props = ?, content = ? WHERE pk = ?"
-_OUTBOX = "INSERT INTO outbox (op, collection, id, etag, at) VALUES (?, ?, ?, ?, ?)"
+"""After so many Items written the planner's statistics are brought up to date."""
 
 
 def utc_now() -> datetime:
@@ -37,16 +41,17 @@ class OutboxRow:
     """Grows with every write, in the order of the writes; never used twice."""
     op: Literal["create", "replace", "delete"]
     collection_id: str
-    item_id: str
+    item_id: str | None
+    """None where the Collection itself was written."""
     etag: str
-    """Of the Item as written; of a deleted one as it was."""
+    """Of the document as written; of a deleted one as it was."""
     at: datetime
 
 
 class SqliteCatalog:
     """A catalog in one file. Whatever a method has returned from is on disk; each write is whole or not at all.
 
-    Threads may share it: each has a connection of its own. Processes open their own `SqliteCatalog`.
+    Threads may share it: each call uses a connection of its own. Processes open their own `SqliteCatalog`.
 
     Args:
         path: of the file.
@@ -59,12 +64,9 @@ class SqliteCatalog:
 
     def __init__(self, path: str | Path, create: bool = True, clock: Callable[[], datetime] = utc_now) -> None:
         self.path = Path(path)
-        self._create = create
         self._clock = clock
-        self._local = threading.local()
-        self._lock = threading.Lock()
-        self._open: list[sqlite3.Connection] | None = []
-        self._connection()
+        self._pool = ConnectionPool(self.path, create)
+        self._unanalysed = 0
 
     def __enter__(self) -> Self:
         return self
@@ -75,17 +77,16 @@ class SqliteCatalog:
         self.close()
 
     def close(self) -> None:
-        """Close the connections of all threads."""
-        with self._lock:
-            connections, self._open = self._open or [], None
-        for connection in connections:
-            try:
-                connection.execute("PRAGMA analysis_limit = 400")
-                connection.execute("PRAGMA optimize")
-            except sqlite3.Error:  # a reader without leave to write has nothing to keep
-                pass
-            finally:
-                connection.close()
+        """Close all connections."""
+        self._pool.close()
+
+    def check(self) -> None:
+        """Return if the catalog can be read now.
+
+        Raises:
+            CatalogError: it cannot.
+        """
+        self._rows("SELECT count(*) FROM collections")
 
     def put_collection(self, collection: dict[str, Any]) -> None:
         """Create or replace a Collection.
@@ -93,26 +94,37 @@ class SqliteCatalog:
         Raises:
             ItemError: it has no id, or is no JSON.
         """
-        collection_id = collection.get("id")
-        if not isinstance(collection_id, str) or not collection_id:
-            raise ItemError(f"collection: expected an id, found {collection_id!r}")
-        try:
-            content = json.dumps(collection, ensure_ascii=False, allow_nan=False)
-            content.encode()
-        except (ValueError, TypeError) as err:
-            raise ItemError(f"collection {collection_id}: expected JSON ({err})") from err
-        statement = "INSERT INTO collections VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET content = excluded.content"
-        with translated(self.path):
-            self._connection().execute(statement, (collection_id, content))
+        self.write_collection(collection, "put")
+
+    def write_collection(self, collection: dict[str, Any], mode: Mode, if_match: IfMatch = None) -> str | Refusal:
+        """Create or replace a Collection under conditions; return its new etag, or why it was not written.
+
+        Raises:
+            ItemError: it has no id, or is no JSON.
+        """
+        row = collection_text(collection)
+        with self._pool.writing() as connection:
+            refusal = write_collection(connection, row, (mode, if_match), self._clock().isoformat())
+        return refusal or row[2]
 
     def get_collection(self, collection_id: str) -> dict[str, Any] | None:
         """Return a Collection, or None where there is none of this id."""
-        rows = self._rows("SELECT content FROM collections WHERE id = ?", (collection_id,))
-        return json.loads(rows[0][0]) if rows else None
+        found = self.read_collection(collection_id)
+        return found.content if found else None
+
+    def read_collection(self, collection_id: str) -> Stored | None:
+        """Return a Collection with its etag, or None where there is none of this id."""
+        rows = self._rows("SELECT content, etag FROM collections WHERE id = ?", (collection_id,))
+        return Stored(json.loads(rows[0][0]), rows[0][1]) if rows else None
 
     def collections(self) -> list[dict[str, Any]]:
         """Return all Collections, by id."""
         return [json.loads(content) for (content,) in self._rows("SELECT content FROM collections ORDER BY id")]
+
+    def delete_collection(self, collection_id: str, if_match: IfMatch = None) -> Refusal | None:
+        """Delete a Collection and all its Items; return why not where it is not done."""
+        with self._pool.writing() as connection:
+            return remove_collection(connection, collection_id, if_match, self._clock().isoformat())
 
     def put_item(self, item: dict[str, Any]) -> None:
         """Create or replace an Item; see `put_items`."""
@@ -125,40 +137,62 @@ class SqliteCatalog:
             ItemError: an Item lacks an id, a time or a readable geometry.
             CatalogError: a Collection does not exist, or the file cannot be written.
         """
+        written = self.write_items(items, "put")
+        if isinstance(written, Refusal):
+            raise CatalogError(f"{self.path}: {written.message}", hint="put the collection before its items")
+
+    def write_items(
+        self, items: Sequence[dict[str, Any]], mode: Mode, if_match: IfMatch = None
+    ) -> tuple[str, ...] | Refusal:
+        """Write Items under conditions: all of them, or none; return their new etags, or why none was written.
+
+        Raises:
+            ItemError: an Item lacks an id, a time or a readable geometry.
+            CatalogError: the file cannot be written.
+        """
         rows = [item_row(item) for item in items]
-        connection = self._connection()
-        with translated(self.path), transaction(connection):
-            self._check_collections(connection, {row.collection_id for row in rows})
+        with self._pool.writing() as connection:
+            refusal = check_items(connection, rows, mode, if_match)
+            if refusal is not None:
+                return refusal
             at = self._clock().isoformat()
             for row in rows:
-                _put_row(connection, row, at)
-        if len(rows) >= BULK:
-            with translated(self.path):
+                write_row(connection, row, at)
+        self._unanalysed += len(rows)
+        if self._unanalysed >= BULK:
+            self._unanalysed = 0
+            with self._pool.plain() as connection:
                 connection.execute("PRAGMA analysis_limit = 1000")
                 connection.execute("ANALYZE")
+        return tuple(row.etag for row in rows)
 
     def get_item(self, collection_id: str, item_id: str) -> dict[str, Any] | None:
         """Return an Item, or None where there is none of these ids."""
-        statement = "SELECT content FROM items WHERE collection = ? AND id = ?"
+        found = self.read_item(collection_id, item_id)
+        return found.content if found else None
+
+    def read_item(self, collection_id: str, item_id: str) -> Stored | None:
+        """Return an Item with its etag, or None where there is none of these ids."""
+        statement = "SELECT content, etag FROM items WHERE collection = ? AND id = ?"
         rows = self._rows(statement, (collection_id, item_id))
-        return read_content(rows[0][0]) if rows else None
+        return Stored(read_content(rows[0][0]), rows[0][1]) if rows else None
 
     def delete_item(self, collection_id: str, item_id: str) -> bool:
         """Delete an Item; return whether there was one."""
-        connection = self._connection()
-        with translated(self.path), transaction(connection):
-            found = _stored(connection, collection_id, item_id)
-            if found is None:
-                return False
-            pk, etag = found
-            _delete_boxes(connection, pk)
-            connection.execute("DELETE FROM items WHERE pk = ?", (pk,))
-            written = ("delete", collection_id, item_id, etag, self._clock().isoformat())
-            connection.execute(_OUTBOX, written)
-        return True
+        return self.remove_item(collection_id, item_id) is None
+
+    def remove_item(self, collection_id: str, item_id: str, if_match: IfMatch = None) -> Refusal | None:
+        """Delete an Item under conditions; return why not where it is not done."""
+        with self._pool.writing() as connection:
+            return remove_item(connection, (collection_id, item_id), if_match, self._clock().isoformat())
 
     def search(self, query: ItemQuery) -> ItemPage:
-        """Return one page of the Items that match.
+        """Return one page of the Items that match; see `find`."""
+        found = self.find(query)
+        return ItemPage(found.items, found.next_token)
+
+    def find(self, query: ItemQuery, words: Sequence[str] = ()) -> Found:
+        """Return one page of the Items that match and hold one of `words` in title, description or keywords.
 
         Paging with `next_token` gives each Item that was there from the first to the last page exactly
         once, whatever is written in between, unless its sort values change.
@@ -166,77 +200,51 @@ class SqliteCatalog:
         Raises:
             QueryError: the query cannot be understood.
         """
-        select = keys_sql(query)
-        connection = self._connection()
-        with translated(self.path), transaction(connection, write=False):
-            found = connection.execute(select.text, select.params).fetchall()
-            keys = found[: query.limit]
+        select, place = keys_sql(query, words), page_place(query)
+        with self._pool.reading() as connection:
+            rows = connection.execute(select.text, select.params).fetchall()
+            keys = rows[: query.limit]
             contents = dict(
                 connection.execute(
                     "SELECT pk, content FROM items WHERE pk IN (SELECT value FROM json_each(?))",
                     (json.dumps([pk for pk, *_ in keys]),),
                 )
             )
-        token = next_token(sort_keys(query), keys[-1]) if len(found) > query.limit else None
-        return ItemPage(tuple(read_content(contents[pk]) for pk, *_ in keys), token)
+        is_backwards = place is not None and place.is_backwards
+        if is_backwards:
+            keys.reverse()
+        has_more = len(rows) > query.limit
+        has_next, has_prev = (bool(keys), has_more) if is_backwards else (has_more, bool(keys and place))
+        return Found(
+            tuple(read_content(contents[pk]) for pk, *_ in keys),
+            page_token(query, keys[-1]) if has_next else None,
+            page_token(query, keys[0], is_backwards=True) if has_prev else None,
+        )
 
-    def count(self, query: ItemQuery) -> int:
+    def count(self, query: ItemQuery, words: Sequence[str] = ()) -> int:
         """Return how many Items match, whatever `limit` and `token` are."""
-        select = count_sql(query)
+        select = count_sql(query, words)
         return int(self._rows(select.text, select.params)[0][0])
+
+    def aggregate(
+        self, query: ItemQuery, words: Sequence[str], names: Sequence[str], interval: str = "month"
+    ) -> list[Aggregate]:
+        """Return numbers and histograms over all Items that match.
+
+        Raises:
+            QueryError: a name, the interval or the query cannot be understood.
+        """
+        with self._pool.reading() as connection:
+            return aggregates(connection, query, words, names, interval)
 
     def outbox(self, after: int, limit: int) -> list[OutboxRow]:
         """Return the writes after `after`, the `seq` of the last one seen (0 at first), oldest first."""
         statement = "SELECT seq, op, collection, id, etag, at FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?"
         return [
-            OutboxRow(seq, op, collection_id, item_id, etag, datetime.fromisoformat(at))
+            OutboxRow(seq, op, collection_id, item_id or None, etag, datetime.fromisoformat(at))
             for seq, op, collection_id, item_id, etag, at in self._rows(statement, (after, limit))
         ]
 
     def _rows(self, statement: str, params: Sequence[object] = ()) -> list[Any]:
-        with translated(self.path):
-            return self._connection().execute(statement, params).fetchall()
-
-    def _connection(self) -> sqlite3.Connection:
-        if self._open is None:
-            raise CatalogError(f"{self.path}: the catalog is closed")
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = open_connection(self.path, self._create)
-            self._local.connection = connection
-            with self._lock:
-                self._open.append(connection)
-        return connection
-
-    def _check_collections(self, connection: sqlite3.Connection, wanted: Iterable[str]) -> None:
-        for collection_id in sorted(wanted):
-            if not connection.execute("SELECT 1 FROM collections WHERE id = ?", (collection_id,)).fetchone():
-                raise CatalogError(
-                    f"{self.path}: no collection {collection_id!r}", hint="put the collection before its items"
-                )
-
-
-def _put_row(connection: sqlite3.Connection, row: ItemRow, at: str) -> None:
-    columns = (row.t0, row.t1, row.geom, row.etag, row.props, row.content)
-    found = _stored(connection, row.collection_id, row.item_id)
-    if found is None:
-        pk = connection.execute(_INSERT, (*columns, row.collection_id, row.item_id)).lastrowid or 0
-    else:
-        pk = found[0]
-        connection.execute(_UPDATE, (*columns, pk))
-        _delete_boxes(connection, pk)
-    for number, (west, south, east, north) in enumerate(row.boxes):
-        box = (2 * pk + number, west, east, south, north)
-        connection.execute("INSERT INTO items_rtree VALUES (?, ?, ?, ?, ?)", box)
-    op = "create" if found is None else "replace"
-    connection.execute(_OUTBOX, (op, row.collection_id, row.item_id, row.etag, at))
-
-
-def _stored(connection: sqlite3.Connection, collection_id: str, item_id: str) -> tuple[int, str] | None:
-    statement = "SELECT pk, etag FROM items WHERE collection = ? AND id = ?"
-    found: tuple[int, str] | None = connection.execute(statement, (collection_id, item_id)).fetchone()
-    return found
-
-
-def _delete_boxes(connection: sqlite3.Connection, pk: int) -> None:
-    connection.execute("DELETE FROM items_rtree WHERE id IN (?, ?)", (2 * pk, 2 * pk + 1))
+        with self._pool.plain() as connection:
+            return connection.execute(statement, params).fetchall()

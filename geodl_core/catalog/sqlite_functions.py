@@ -2,9 +2,10 @@
 
 import json
 import math
+import re
 import sqlite3
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -37,6 +38,7 @@ def register_functions(connection: sqlite3.Connection) -> None:
         "geodl_accenti": (1, accenti),
         "geodl_array": (3, _array),
         "geodl_arithmetic": (3, _arithmetic),
+        "geodl_text": (-1, _has_words),
     }
     for name, (arguments, function) in functions.items():
         connection.create_function(name, arguments, function, deterministic=True)
@@ -88,6 +90,23 @@ def _array(operator: str, left: object, right: object) -> bool | None:
         case "a_containedby":
             return ours <= theirs
     return bool(ours & theirs)
+
+
+def word_pattern(words: Sequence[str]) -> re.Pattern[str]:
+    """Return a pattern that finds any of `words`, each a word or a phrase, whole and in any case."""
+    spelled = "|".join(r"\s+".join(map(re.escape, word.split())) for word in words if word.split())
+    # Without any word nothing is found.
+    return re.compile(rf"(?<!\w)(?:{spelled})(?!\w)" if spelled else r"(?!)", re.IGNORECASE)
+
+
+@lru_cache(maxsize=32)
+def _pattern(words: str) -> re.Pattern[str]:
+    return word_pattern(json.loads(words))
+
+
+def _has_words(words: str, *texts: object) -> bool:
+    pattern = _pattern(words)
+    return any(isinstance(text, str) and pattern.search(text) is not None for text in texts)
 
 
 def _members(text: str) -> set[tuple[bool, object]]:

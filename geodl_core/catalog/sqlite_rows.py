@@ -1,6 +1,5 @@
 """STAC Items as rows of an embedded catalog: all work that needs no lock is done here."""
 
-import hashlib
 import json
 import zlib
 from collections.abc import Mapping
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from geodl_core.catalog.footprint import Box, plane_geometry, search_boxes
+from geodl_core.catalog.sqlite_schema import content_etag
 from geodl_core.catalog.times import instant_us
 from geodl_core.errors import ItemError
 
@@ -49,7 +49,7 @@ def item_row(item: Mapping[str, Any]) -> ItemRow:
     t0, t1 = _times(name, properties)
     geom, boxes = _footprint(name, item)
     content, props = _text(name, item).encode(), _text(name, properties)
-    etag = hashlib.sha256(content).hexdigest()[:32]
+    etag = content_etag(content)
     return ItemRow(collection_id, item_id, t0, t1, geom, boxes, etag, props, zlib.compress(content, 6))
 
 

@@ -1,5 +1,6 @@
 """The tables of an embedded catalog, and how a connection to one is opened and checked."""
 
+import hashlib
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -9,19 +10,20 @@ from pathlib import Path
 from geodl_core.catalog.sqlite_functions import register_functions
 from geodl_core.errors import CatalogError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 APPLICATION_ID = 0x67656F64
 """`geod`: tells a catalog from any other SQLite file."""
 BUSY_S = 60.0
 """How long a writer waits for its turn."""
-QUERYABLES = ("eo:cloud_cover", "grid:code", "created", "geodl:model", "geodl:job_id")
-"""Properties with an index of their own, so that filters and sorts on them do not read every Item."""
+QUERYABLES = ("eo:cloud_cover", "grid:code", "created", "geodl:model", "geodl:job_id", "updated", "platform")
+"""Properties with an index of their own, so that filters and sorts on them do not read every Item. New ones come
+last: the place in this list is the name of the index."""
 
 # A row of the R*Tree is twice the item's key, plus one for the second box of an Item that crosses the
 # antimeridian: so rows are found and deleted without a table between. `pk` is the rowid, which SQLite
 # keeps as the last column of every index, in the order that breaks ties between equal times.
 _TABLES = """
-CREATE TABLE collections (id TEXT PRIMARY KEY, content TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE collections (id TEXT PRIMARY KEY, content TEXT NOT NULL, etag TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE items (
     pk INTEGER PRIMARY KEY,
     collection TEXT NOT NULL REFERENCES collections (id),
@@ -48,6 +50,11 @@ CREATE TABLE outbox (
     at TEXT NOT NULL
 );
 """
+
+
+def content_etag(content: bytes) -> str:
+    """Return the etag of a document's bytes."""
+    return hashlib.sha256(content).hexdigest()[:32]
 
 
 def json_path(name: str) -> str:
@@ -126,6 +133,8 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
             f"{path}: expected catalog version {SCHEMA_VERSION} or older, found {version}",
             hint="a newer geodl wrote it: upgrade this one",
         )
+    if version < SCHEMA_VERSION:
+        _upgrade(connection)
     # FULL, not NORMAL: an acknowledged Item survives a power cut, too.
     connection.execute("PRAGMA synchronous = FULL")
 
@@ -139,12 +148,29 @@ def _create(connection: sqlite3.Connection, path: Path) -> None:
             return
         for statement in _TABLES.strip().split(";\n"):
             connection.execute(statement)
-        for number, name in enumerate(QUERYABLES):
-            connection.execute(
-                f"CREATE INDEX items_queryable_{number} ON items (json_extract(props, '{json_path(name)}'))"
-            )
+        _index_queryables(connection)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _upgrade(connection: sqlite3.Connection) -> None:
+    """Bring a catalog of an older geodl to today's tables, whole or not at all."""
+    with transaction(connection):
+        if _version(connection) == SCHEMA_VERSION:  # another process was faster
+            return
+        connection.execute("ALTER TABLE collections ADD COLUMN etag TEXT NOT NULL DEFAULT ''")
+        for collection_id, content in connection.execute("SELECT id, content FROM collections").fetchall():
+            etag = content_etag(content.encode())
+            connection.execute("UPDATE collections SET etag = ? WHERE id = ?", (etag, collection_id))
+        _index_queryables(connection)
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _index_queryables(connection: sqlite3.Connection) -> None:
+    for number, name in enumerate(QUERYABLES):
+        connection.execute(
+            f"CREATE INDEX IF NOT EXISTS items_queryable_{number} ON items (json_extract(props, '{json_path(name)}'))"
+        )
 
 
 def _switch_to_wal(connection: sqlite3.Connection) -> None:

@@ -3,15 +3,19 @@
 import base64
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from geodl_core.catalog.cql2_operands import Param, Sql, bound, joined, property_sql, sql
 from geodl_core.catalog.cql2_sql import box_condition, cql2_condition
 from geodl_core.catalog.footprint import query_geometry, search_boxes
+from geodl_core.catalog.sqlite_schema import json_path
 from geodl_core.catalog.times import interval_us
 from geodl_core.domain.query import ItemQuery
 from geodl_core.errors import QueryError
 
+TEXT_FIELDS = ("title", "description", "keywords")
+"""Properties in which words are looked for."""
 _COLUMNS = {"id": "id", "collection": "collection", "datetime": "t0", "properties.datetime": "t0"}
 
 
@@ -25,29 +29,41 @@ class SortKey:
     """Whether Items may lack it; those come last, whichever the direction."""
 
 
-def keys_sql(query: ItemQuery) -> Sql:
-    """Return the SELECT of (pk, sort values…) of one page and the first row after it.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a page begins: beyond one row, in the order or against it."""
 
-    Only small columns are read here; contents are fetched for the rows of the page alone.
+    pk: int
+    values: tuple[Param, ...]
+    is_backwards: bool
+
+
+def keys_sql(query: ItemQuery, words: Sequence[str] = ()) -> Sql:
+    """Return the SELECT of (pk, sort values…) of one page and the first row beyond it.
+
+    Rows of a page that leads back come last first. Only small columns are read here; contents are fetched
+    for the rows of the page alone.
 
     Raises:
         QueryError: a part of the query cannot be read.
     """
-    keys = sort_keys(query)
-    conditions = _conditions(query)
-    if query.token is not None:
-        conditions.append(_after(keys, *_decoded(query.token, keys)))
+    keys, place = sort_keys(query), page_place(query)
+    conditions = query_conditions(query, words)
+    is_backwards = place is not None and place.is_backwards
+    if place is not None:
+        conditions.append(_beyond(keys, place))
     values = sql(", ".join(["pk", *(["{}"] * len(keys))]), *(key.value for key in keys))
-    terms = [sql("{} " + _direction(key), key.value) for key in keys]
+    terms = [sql("{} " + _direction(key, is_backwards), key.value) for key in keys]
     # Ties are broken in the direction of the last key, so that an index serves the order as it stands.
-    order = sql(", ".join(["{}"] * len(terms)) + (" , pk ASC" if keys[-1].ascending else ", pk DESC"), *terms)
+    tie = "pk ASC" if keys[-1].ascending != is_backwards else "pk DESC"
+    order = sql(", ".join(["{}"] * len(terms)) + f", {tie}", *terms)
     where = joined("AND", conditions)
     return sql("SELECT {} FROM items WHERE {} ORDER BY {} LIMIT {}", values, where, order, bound(query.limit + 1))
 
 
-def count_sql(query: ItemQuery) -> Sql:
+def count_sql(query: ItemQuery, words: Sequence[str] = ()) -> Sql:
     """Return the SELECT of the number of Items that match, over all pages."""
-    return sql("SELECT count(*) FROM items WHERE {}", joined("AND", _conditions(query)))
+    return sql("SELECT count(*) FROM items WHERE {}", joined("AND", query_conditions(query, words)))
 
 
 def sort_keys(query: ItemQuery) -> list[SortKey]:
@@ -55,12 +71,27 @@ def sort_keys(query: ItemQuery) -> list[SortKey]:
     return [_sort_key(name, ascending) for name, ascending in query.sortby or (("datetime", False),)]
 
 
-def next_token(keys: list[SortKey], row: tuple[Param, ...]) -> str:
-    """Return the token that continues after `row`, the last (pk, sort values…) of a page."""
-    return base64.urlsafe_b64encode(json.dumps([_fingerprint(keys), *row]).encode()).decode()
+def page_place(query: ItemQuery) -> Place | None:
+    """Return where the page of a query begins, None for the first.
+
+    Raises:
+        QueryError: the token is none, or one of another order.
+    """
+    return None if query.token is None else _decoded(query.token, sort_keys(query))
 
 
-def _conditions(query: ItemQuery) -> list[Sql]:
+def page_token(query: ItemQuery, row: tuple[Param, ...], is_backwards: bool = False) -> str:
+    """Return the token of the page beyond `row`, the last or first (pk, sort values…) of a page."""
+    spelled = json.dumps([_fingerprint(sort_keys(query)), int(is_backwards), *row])
+    return base64.urlsafe_b64encode(spelled.encode()).decode()
+
+
+def query_conditions(query: ItemQuery, words: Sequence[str] = ()) -> list[Sql]:
+    """Return what Items must fulfil.
+
+    Raises:
+        QueryError: a part of the query cannot be read.
+    """
     found = [Sql("1")]
     for column, values in (("collection", query.collections), ("id", query.ids)):
         if values:
@@ -74,6 +105,9 @@ def _conditions(query: ItemQuery) -> list[Sql]:
         found.append(sql("geodl_spatial('s_intersects', geom, {})", bound(area.wkb)))
     if query.filter is not None:
         found.append(Sql(*cql2_condition(query.filter)))
+    if words:
+        texts = ", ".join(f"json_extract(props, '{json_path(name)}')" for name in TEXT_FIELDS)
+        found.append(sql(f"geodl_text({{}}, {texts})", bound(json.dumps(list(words)))))
     return found
 
 
@@ -97,40 +131,54 @@ def _sort_key(name: str, ascending: bool) -> SortKey:
     return SortKey(property_sql(name, "json_extract"), ascending, can_miss=True)
 
 
-def _direction(key: SortKey) -> str:
-    if not key.ascending:
-        return "DESC"  # NULL is SQLite's smallest value
-    return "ASC NULLS LAST" if key.can_miss else "ASC"
+def _direction(key: SortKey, is_backwards: bool) -> str:
+    # NULL is SQLite's smallest value: last in descending order, first in ascending order.
+    if key.ascending != is_backwards:
+        return "ASC NULLS LAST" if key.ascending and key.can_miss else "ASC"
+    return "DESC NULLS FIRST" if key.ascending and key.can_miss else "DESC"
 
 
-def _after(keys: list[SortKey], pk: int, values: list[Param]) -> Sql:
-    """The rows that come after (`values`, `pk`) in the order of `keys`."""
+def _beyond(keys: list[SortKey], place: Place) -> Sql:
+    """The rows that come after a place in the order of `keys`, or before it."""
     alternatives = []
     equal: list[Sql] = []
-    for key, value in zip(keys, values, strict=True):
-        if value is not None:
-            beyond = sql("{} > {}" if key.ascending else "{} < {}", key.value, bound(value))
-            missing = [sql("{} IS NULL", key.value)] if key.can_miss else []
-            alternatives.append(joined("AND", [*equal, joined("OR", [beyond, *missing])]))
+    for key, value in zip(keys, place.values, strict=True):
+        further = _further(key, value, place.is_backwards)
+        if further is not None:
+            alternatives.append(joined("AND", [*equal, further]))
         equal.append(sql("{} IS {}", key.value, bound(value)))
-    tie = sql("pk > {}" if keys[-1].ascending else "pk < {}", bound(pk))
-    after = joined("OR", [*alternatives, joined("AND", [*equal, tie])])
+    tie = sql("pk > {}" if keys[-1].ascending != place.is_backwards else "pk < {}", bound(place.pk))
+    beyond = joined("OR", [*alternatives, joined("AND", [*equal, tie])])
     if keys[0].can_miss:
-        return after
+        return beyond
     # Implied by the rest, but only this lets SQLite enter the index at the right place.
-    bound_too = sql("{} >= {}" if keys[0].ascending else "{} <= {}", keys[0].value, bound(values[0]))
-    return joined("AND", [bound_too, after])
+    op = ">=" if keys[0].ascending != place.is_backwards else "<="
+    return joined("AND", [sql(f"{{}} {op} {{}}", keys[0].value, bound(place.values[0])), beyond])
 
 
-def _decoded(token: str, keys: list[SortKey]) -> tuple[int, list[Param]]:
+def _further(key: SortKey, value: Param, is_backwards: bool) -> Sql | None:
+    """The rows whose value of one key lies beyond `value`; what lacks it comes last."""
+    op = ">" if key.ascending != is_backwards else "<"
+    if is_backwards:
+        return sql("{} IS NOT NULL", key.value) if value is None else sql(f"{{}} {op} {{}}", key.value, bound(value))
+    if value is None:
+        return None
+    missing = [sql("{} IS NULL", key.value)] if key.can_miss else []
+    return joined("OR", [sql(f"{{}} {op} {{}}", key.value, bound(value)), *missing])
+
+
+def _decoded(token: str, keys: list[SortKey]) -> Place:
     try:
-        fingerprint, pk, *values = json.loads(base64.urlsafe_b64decode(token.encode()))
-    except (ValueError, TypeError) as err:
+        fingerprint, is_backwards, pk, *values = json.loads(base64.urlsafe_b64decode(token.encode()))
+    except (ValueError, TypeError, RecursionError) as err:
         raise QueryError("token: expected one that a search gave, found another text") from err
-    plain = all(value is None or isinstance(value, (str, int, float)) for value in values)
-    if fingerprint != _fingerprint(keys) or not isinstance(pk, int) or len(values) != len(keys) or not plain:
+    plain = all(value is None or isinstance(value, (str, int, float)) for value in (pk, *values))
+    in_range = all(abs(value) < 2**63 for value in (pk, *values) if isinstance(value, (int, float)))
+    if fingerprint != _fingerprint(keys) or not isinstance(pk, int) or len(values) != len(keys):
         raise QueryError("token: expected one of a search in the same order", hint="start again without it")
-    return pk, values
+    if not plain or not in_range or is_backwards not in (0, 1):
+        raise QueryError("token: expected one that a search gave, found another text")
+    return Place(pk, tuple(values), bool(is_backwards))
 
 
 def _fingerprint(keys: list[SortKey]) -> str:

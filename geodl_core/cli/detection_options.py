@@ -17,10 +17,11 @@ def detection_choice(options: Mapping[str, Any], given: Mapping[str, Any]) -> "D
         InputError: a value outside its domain, or a CRS that is none.
     """
     from geodl_core.domain.detection.choice import CATALOG_CRS, FORMATS, SCENE_CRS, DetectionChoice
+    from geodl_core.domain.detection.table import require_crs
 
     crs = options["crs"] or CATALOG_CRS
     if crs != SCENE_CRS:
-        _require_crs(crs)
+        require_crs(crs)
     same = (
         *("nms_overlap", "exclude_pad_detections", "return_bboxes", "run_nms", "max_overlap_ratio", "merge_cut"),
         *("seam_measure", "geometry", "arcgis_fields"),
@@ -45,12 +46,3 @@ def require_classifier(model: "Model", options: Mapping[str, Any]) -> None:
     for name, option in (("max_object", "--max-object"), ("formats", "--format")):
         if options[name]:
             raise InputError(f"{option}: the model {model.name} classifies pixels; expected a detector")
-
-
-def _require_crs(text: str) -> None:
-    import pyproj
-
-    try:
-        pyproj.CRS.from_user_input(text)
-    except pyproj.exceptions.CRSError as error:
-        raise InputError(f"--crs {text}: expected a CRS such as EPSG:3857, or scene") from error

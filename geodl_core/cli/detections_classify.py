@@ -66,7 +66,8 @@ def classify(item: str, features: Path | None, model: str, out: Path | None, is_
       geodl detections classify orchard.tif -m scene.emd -o orchard.geojson
     """
     from geodl_core.domain.model.object_classes import Columns, choose_classes, column_names, columns_of, require_new
-    from geodl_core.engine.classify_objects import load_object_classifier, score_objects
+    from geodl_core.engine.classify_objects import score_objects
+    from geodl_core.engine.load_object_classifier import load_object_classifier
     from geodl_core.engine.plan_objects import outline_of, plan_objects
     from geodl_core.io.vector.files import read_features, write_features
     from geodl_core.io.vector.object_table import image_table, shapes_of, with_columns

@@ -18,6 +18,7 @@ COMMANDS = {
     "register": "geodl_core.cli.stages:register",
     "rerun": "geodl_core.cli.rerun:rerun",
     "search": "geodl_core.cli.search:search",
+    "serve": "geodl_core.cli.serve:serve",
     "item": "geodl_core.cli.item:item",
     "model": "geodl_core.cli.model:model",
     "detections": "geodl_core.cli.detections:detections",

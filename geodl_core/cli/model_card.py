@@ -1,6 +1,6 @@
 """The card of a model: everything that a person wants to know of it at a glance."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,17 @@ from rich.text import Text
 
 from geodl_core.cli.model_source import open_package
 from geodl_core.domain.classes import default_color
+from geodl_core.domain.detection.detector import MARGIN_PX
 from geodl_core.domain.emd.definition import Emd, EmdReading, missing_for_run, read_emd, task_of
 from geodl_core.domain.emd.propose import guess_layout
+from geodl_core.domain.model.agreement import fitting_type
+from geodl_core.domain.model.object_classifier import ObjectClassifier
 from geodl_core.domain.model.tensors import Layout, image_tensors, layout_of, sizes_of
 from geodl_core.domain.network.graph import Graph
 from geodl_core.domain.network.outputs import describe_outputs
 from geodl_core.domain.network.reach import Reach, is_unknown, join_reaches, why_global
-from geodl_core.engine.load_model import load_model, probe_of
+from geodl_core.engine.load_any import Loaded, load_any, model_in
+from geodl_core.engine.load_model import probe_of
 from geodl_core.errors import ModelError
 from geodl_core.io.network.cost import graph_cost
 from geodl_core.io.network.graph import GraphFile, read_graph_file
@@ -59,12 +63,11 @@ def card_of(model: str, catalog: str, is_probed: bool) -> Card:
     lines = {**dict(_emd_lines(package.emd)), **dict(_graph_lines(package.file, package.emd, is_probed))}
     notes: list[str] = []
     try:
-        loaded = load_model(package, is_probed or None)
-        lines["halo"] = f"{loaded.halo.px} pixels, from {loaded.halo.origin}"
-        lines["identity"] = loaded.digest[:12]
-        notes += loaded.notes
+        loaded = load_any(package, is_probed or None)
+        lines |= {**dict(_kind_lines(loaded)), "identity": model_in(loaded).digest[:12]}
+        notes += model_in(loaded).notes
     except ModelError as error:
-        notes += [*package.repairs, error.message]
+        notes += [*package.repairs, error.message, *([error.hint] if error.hint else [])]
     return Card(lines, _classes(package.emd), notes)
 
 
@@ -84,6 +87,47 @@ def print_card(card: Card) -> None:
         console.print(Text(f"{'note':<{LABEL_WIDTH}}{note}"))
 
 
+def _kind_lines(loaded: Loaded) -> Iterator[tuple[str, str]]:
+    """Yield what a run of a model's kind depends on."""
+    if isinstance(loaded, ObjectClassifier):
+        yield from _chip_lines(loaded)
+        return
+    if loaded.detector is None:
+        yield "halo", f"{loaded.halo.px} pixels, from {loaded.halo.origin}"
+        return
+    decoder, overlap = loaded.detector.decoder, loaded.detector.nms_overlap
+    share = " (shares of the image)" if decoder.coordinates == "normalised" else ""
+    yield "form", f"{decoder.form}: {', '.join(decoder.tensors)}"
+    yield "boxes", f"{decoder.coordinates}{share}"
+    yield "labels", _label_text(loaded.detector.labels)
+    yield "threshold", f"{loaded.threshold:g}"
+    own = "none: the network leaves no overlapping boxes"
+    yield "overlap", own if overlap >= 1 else f"nms_overlap {overlap:g}: above it the lesser of two boxes goes"
+    whole = max(0, 2 * (loaded.halo.px - MARGIN_PX))
+    yield "halo", f"{loaded.halo.px} pixels, from {loaded.halo.origin}: objects up to {whole} pixels are seen whole"
+
+
+def _label_text(labels: Mapping[int, int]) -> str:
+    """Return which of the network's labels are which class ids."""
+    first, last = min(labels), max(labels)
+    named = f"{first} to {last}" if last - first == len(labels) - 1 else ", ".join(map(str, sorted(labels)))
+    if all(label == value for label, value in labels.items()):
+        return f"{named}, by Value"
+    return f"{named}, by position: {', '.join(map(str, (labels[label] for label in sorted(labels))))}"
+
+
+def _chip_lines(classifier: ObjectClassifier) -> Iterator[tuple[str, str]]:
+    """Yield how the chips of objects are cut."""
+    (height, width), seen = classifier.crop_px, classifier.model.chip_px
+    how = "centred on the object" if classifier.is_crop_fixed else "as large as the object, that at most"
+    is_as_is = classifier.is_crop_fixed and seen == classifier.crop_px
+    yield "chips", f"{height} × {width} pixels, {how}" + ("" if is_as_is else f"; seen as {seen[0]} × {seen[1]}")
+    yield "around", "0 outside of the object" if classifier.is_blackened else "what lies around the object is seen too"
+    yield "upright", "north above (MAP_SPACE)" if classifier.is_map_space else "as the raster lies"
+    least = classifier.threshold
+    yield "threshold", "none: the best class counts" if least is None else f"{least:g}: below it an object has no class"
+
+
 def _definition_card(reading: EmdReading, path: Path) -> Card:
     """Return the card of a definition whose network is not there."""
     emd = reading.emd
@@ -94,8 +138,19 @@ def _definition_card(reading: EmdReading, path: Path) -> Card:
         notes.append(f"still to be filled in: {', '.join(reading.placeholders)}")
     if missing := missing_for_run(emd):
         notes.append(f"a run needs the missing {', '.join(missing)}")
+    if "ModelType" in missing:
+        notes += _type_note(_network(emd, path))
     lines = {"name": emd.ModelName or path.stem, **dict(_emd_lines(emd)), "network": network}
     return Card(lines, _classes(emd), notes)
+
+
+def _type_note(network: Path) -> list[str]:
+    """Return which ModelType a network would have; nothing where it is not there, or like nothing that is known."""
+    try:
+        fitting = fitting_type(read_graph_file(network).graph)
+    except ModelError:
+        return []
+    return [f"ModelType {fitting} fits"] if fitting else []
 
 
 def _network(emd: Emd, path: Path) -> Path:

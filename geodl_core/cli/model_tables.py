@@ -12,6 +12,8 @@ from geodl_core.catalog.model_versions import definition_version, name_of, refer
 
 WIDTH = 100
 """Of a table where it does not go to a terminal."""
+UNNAMED = "unknown"
+"""What MLM calls the architecture of a network that nobody named."""
 
 
 def print_list(items: list[dict[str, Any]]) -> None:
@@ -45,14 +47,17 @@ def print_card(item: dict[str, Any], results: int) -> None:
     properties = item["properties"]
     source: dict[str, Any] = next(iter(properties.get("mlm:input", ())), {})
     newer = next((link.get("title") for link in item["links"] if link.get("rel") == "latest-version"), None)
+    architecture = properties.get("mlm:architecture")
     rows = [
         ("model", reference(item) + (f"  (latest: {newer})" if newer else "  (latest)")),
         ("name", str(properties.get("title") or properties.get("mlm:name"))),
         ("its version", definition_version(item)),
         ("description", properties.get("description")),
         ("task", ", ".join(properties.get("mlm:tasks", ()))),
+        ("network", None if architecture == UNNAMED else architecture),
         ("bands", ", ".join(map(str, source.get("bands", ())))),
         ("input", _tensor(source.get("input", {}))),
+        ("output", "; ".join(_output(one) for one in properties.get("mlm:output", ()))),
         ("classes", ", ".join(f"{one['value']} {one.get('description')}" for one in _classes(properties))),
         ("parameters", f"{properties['mlm:total_parameters']:,}" if "mlm:total_parameters" in properties else None),
         ("registered", str(properties.get("created", ""))[:19].replace("T", " ")),
@@ -78,6 +83,10 @@ def _console() -> Console:
 
 def _classes(properties: dict[str, Any]) -> list[dict[str, Any]]:
     return [one for output in properties.get("mlm:output", ()) for one in output.get("classification:classes", ())]
+
+
+def _output(output: dict[str, Any]) -> str:
+    return f"{output.get('name', '')} {_tensor(output.get('result', {}))}".strip()
 
 
 def _tensor(structure: dict[str, Any]) -> str:

@@ -105,7 +105,7 @@ def outline_wgs84(grid: Grid) -> dict[str, Any]:
         raise ItemError(f"the raster's outline has no place on Earth when read as {grid.crs[:60]}")
     lon = np.unwrap(lon, period=360)
     ring = shapely.simplify(shapely.polygons(np.column_stack([lon, lat])), OUTLINE_TOLERANCE_DEG)
-    return _geojson(_wrapped(ring))
+    return _geojson(cut_at_antimeridian(ring))
 
 
 def shape_wgs84(shape: shapely.Geometry, grid: Grid) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def shape_wgs84(shape: shapely.Geometry, grid: Grid) -> dict[str, Any]:
         return np.column_stack([near + (lon - near + 180) % 360 - 180, lat])
 
     there = shapely.simplify(shapely.transform(shape, placed), OUTLINE_TOLERANCE_DEG)
-    return _geojson(_wrapped(there if there.is_valid else shapely.make_valid(there)))
+    return _geojson(cut_at_antimeridian(there if there.is_valid else shapely.make_valid(there)))
 
 
 def _unwrapped_longitudes(grid: Grid, points: Coordinates) -> Coordinates:
@@ -159,7 +159,7 @@ def bbox_wgs84(outline: dict[str, Any]) -> tuple[float, float, float, float]:
     return west, south, east, north
 
 
-def _wrapped(shape: shapely.Geometry) -> shapely.Geometry:
+def cut_at_antimeridian(shape: shapely.Geometry) -> shapely.Geometry:
     """Cut polygons whose longitudes may leave -180…180 at the antimeridian, and bring all parts within."""
     parts = []
     for turn in (-360, 0, 360):

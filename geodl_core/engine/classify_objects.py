@@ -10,9 +10,7 @@ import numpy.typing as npt
 
 from geodl_core.domain.model.object_chips import inside, seen_pixels
 from geodl_core.domain.model.object_classes import Scores, all_scores
-from geodl_core.domain.model.object_classifier import ObjectClassifier, make_object_classifier
 from geodl_core.domain.window import Window
-from geodl_core.engine.load_model import REPAIRED
 from geodl_core.engine.open_worker import Means, has_gpu
 from geodl_core.engine.plan_objects import ObjectPlan
 from geodl_core.engine.session import SessionChoice, open_session, usable_cores
@@ -55,18 +53,6 @@ class _Work:
     network: Network
     dtype: str
     """Of the pixels that the network is given."""
-
-
-def load_object_classifier(package: ModelPackage) -> ObjectClassifier:
-    """Return the classifier of a package.
-
-    Raises:
-        ModelError: the definition and the graph disagree, or it is another kind of model.
-    """
-    preprocessing = None if package.preprocessing is None else package.preprocessing.graph
-    found = make_object_classifier(package.emd, package.file.graph, package.name, preprocessing)
-    repairs = tuple(f"{REPAIRED}{repair}" for repair in package.repairs)
-    return replace(found, model=replace(found.model, notes=(*repairs, *found.model.notes)))
 
 
 def score_objects(

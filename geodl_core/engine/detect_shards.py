@@ -66,7 +66,8 @@ def rule_of(planned: ScenePlan) -> SeamRule:
     choice = planned.job.detection
     if choice is None or choice.nms_overlap is None:
         raise ModelError(f"the model {planned.model.name}: expected a detector's job")
-    return SeamRule(seam_overlap(choice.nms_overlap), choice.seam_measure, MARGIN_PX, choice.merge_cut)
+    margin_px = MARGIN_PX if choice.exclude_pad_detections else planned.plan.halo_px
+    return SeamRule(seam_overlap(choice.nms_overlap), choice.seam_measure, margin_px, choice.merge_cut)
 
 
 def _found(plan: Plan, shards: Sequence[Sequence[Tile]], finder: Finder) -> Generator[Detections, None, None]:

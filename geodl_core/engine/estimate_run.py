@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from geodl_core.domain.plan.plan import live_tiles, shard_count, tile_at, tile_count
+from geodl_core.engine.find_objects import find_objects
+from geodl_core.engine.open_finder import open_finder
 from geodl_core.engine.open_worker import BASE_BYTES, Means, crew_of, open_worker, products_of, tile_bytes
 from geodl_core.engine.plan_scene import ScenePlan
 from geodl_core.engine.rates import rate_key, recorded_rate
@@ -37,7 +39,8 @@ class Estimate:
     """Of the process, about."""
     pixels_per_s: float | None
     rate_origin: str
-    output_bytes: int
+    output_bytes: int | None
+    """None: of objects, nobody knows how many there are."""
     shards: int
 
     @property
@@ -59,7 +62,8 @@ class Estimate:
             yield f"time     not known: {self.rate_origin}"
         else:
             yield f"time     about {_duration(self.seconds)} ({self.rate_origin})"
-        yield f"output   about {self.output_bytes / 1e6:,.1f} MB"
+        if self.output_bytes is not None:
+            yield f"output   about {self.output_bytes / 1e6:,.1f} MB"
         yield f"shards   {shards or self.shards}"
 
 
@@ -85,9 +89,10 @@ def estimate_run(planned: ScenePlan, package: ModelPackage, means: Means, is_cal
     tiles = tile_count(plan.grid, plan.core_px)
     pixels = round(plan.grid.height * plan.grid.width * len(live) / tiles)
     reads = (height + 2 * plan.halo_px) * (width + 2 * plan.halo_px)
-    scores = products_of(planned)[1:]
+    products = products_of(planned)
     size = pixels * CLASS_BYTES_PER_PX
-    size += sum(pixels * product.samples * (4 if product.dtype == "float32" else 1) * SCORE_SHARE for product in scores)
+    for product in products[1:]:
+        size += pixels * product.samples * (4 if product.dtype == "float32" else 1) * SCORE_SHARE
     return Estimate(
         live=len(live),
         tiles=tiles,
@@ -97,7 +102,7 @@ def estimate_run(planned: ScenePlan, package: ModelPackage, means: Means, is_cal
         memory_bytes=BASE_BYTES + min(READ_BYTES, plan.grid.width * height * 8) + threads * tile_bytes(planned),
         pixels_per_s=rate,
         rate_origin=origin,
-        output_bytes=round(size),
+        output_bytes=round(size) if products else None,
         shards=shard_count(plan),
     )
 
@@ -107,14 +112,28 @@ def _calibrated(planned: ScenePlan, package: ModelPackage, means: Means) -> floa
     plan = planned.plan
     live = live_tiles(plan)
     tile = tile_at(plan, int(live[len(live) // 2]))
-    with open_worker(planned, package, means, lambda _: None) as worker:
-        chip = read_chip(tile, worker.reader)
-        answered = answered_window(plan, tile, worker.network)
-        for _ in range(2):
-            start = time.perf_counter()
-            infer(chip.pixels[None], answered, tile.core, worker.network)
-            seconds = time.perf_counter() - start
-        return tile.core.height * tile.core.width / seconds * worker.threads * CALIBRATED_SHARE
+    seconds = 0.0
+    if planned.model.detector is not None:
+        with open_finder(planned, package, means, (_ignore, _ignore)) as finder:
+            threads = finder.threads
+            for _ in range(2):
+                start = time.perf_counter()
+                find_objects(plan, [tile], finder)
+                seconds = time.perf_counter() - start
+    else:
+        with open_worker(planned, package, means, _ignore) as worker:
+            threads = worker.threads
+            chip = read_chip(tile, worker.reader)
+            answered = answered_window(plan, tile, worker.network)
+            for _ in range(2):
+                start = time.perf_counter()
+                infer(chip.pixels[None], answered, tile.core, worker.network)
+                seconds = time.perf_counter() - start
+    return tile.core.height * tile.core.width / seconds * threads * CALIBRATED_SHARE
+
+
+def _ignore(count: int) -> None:
+    """Take no notice of what was finished."""
 
 
 def _duration(seconds: float) -> str:

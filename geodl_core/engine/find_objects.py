@@ -20,6 +20,7 @@ from geodl_core.domain.detection.suppress import nms, nms_polygons
 from geodl_core.domain.pixels.augment import turn
 from geodl_core.domain.pixels.resize import resize
 from geodl_core.domain.plan.plan import Plan, Tile
+from geodl_core.domain.window import clip
 from geodl_core.engine.session import OnnxSession
 from geodl_core.engine.worker import AreaMask, Reader, read_chip
 from geodl_core.errors import OutOfMemoryError
@@ -94,7 +95,8 @@ def find_objects(plan: Plan, tiles: Sequence[Tile], finder: Finder) -> list[Dete
     found = [_look(pixels, look, finder) for look in finder.sight.looks]
     for row, position in enumerate(alive):
         looks = [_suppressed(each[row], finder) for each in found]
-        objects = looks[0] if len(looks) == 1 else merge_looks(looks, finder.threshold)
+        # Merged, objects of different looks may overlap more than those of one.
+        objects = looks[0] if len(looks) == 1 else _suppressed(merge_looks(looks, finder.threshold), finder)
         results[position] = _kept(objects, tiles[position], valid[position], plan, finder)
     return results
 
@@ -149,7 +151,7 @@ def _answers(pixels: npt.NDArray[np.generic], finder: Finder) -> list[tuple[tupl
 
 
 def _suppressed(found: Found, finder: Finder) -> Found:
-    """Return a look's objects without those that overlap a better one of their class."""
+    """Return objects without those that overlap a better one of their class."""
     threshold = finder.choice.nms_overlap
     if threshold is None or threshold >= 1 or len(found.scores) < 2:
         return found
@@ -164,20 +166,25 @@ def _kept(found: Found, tile: Tile, valid: npt.NDArray[np.bool_], plan: Plan, fi
     corner = np.asarray([tile.read.left, tile.read.top], np.float32)
     boxes = found.boxes + np.tile(corner, 2)
     rows = owned(boxes, tile.core, MARGIN_PX if finder.choice.exclude_pad_detections else plan.halo_px)
-    centre = ((found.boxes[:, :2] + found.boxes[:, 2:]) / 2).astype(np.int64)
-    inside = (centre >= 0).all(1) & (centre < np.asarray(valid.shape[::-1])).all(1)
-    rows &= inside
-    rows[rows] = valid[centre[rows, 1], centre[rows, 0]]
+    centres = (found.boxes[:, :2] + found.boxes[:, 2:]) / 2
+    rows &= ((centres >= 0) & (centres < valid.shape[::-1])).all(1)
+    col, row = centres[rows].astype(np.int64).T
+    rows[rows] = valid[row, col]
     chosen = np.flatnonzero(rows)
     found = take_found(found, chosen)
     class_ids = class_ids_of(found.labels, finder.detector.labels)
     outlines = _outlines(found, corner, finder.choice)
+    boxes = boxes[chosen]
+    if outlines is None:
+        # Of what no tile sees, and what no scene has, a network can only guess.
+        seen = clip(tile.read, *plan.grid.shape)
+        boxes = np.clip(boxes, (seen.left, seen.top) * 2, (seen.right, seen.bottom) * 2, dtype=np.float32)
     detections = Detections(
-        boxes[chosen],
+        boxes,
         found.scores,
         class_ids,
         np.full(len(chosen), tile.index, np.int32),
-        cut_sides(boxes[chosen], tile.read, plan.grid.shape),
+        cut_sides(boxes, tile.read, plan.grid.shape),
         outlines,
     )
     # A mask that is nowhere above 0.5 is no object.

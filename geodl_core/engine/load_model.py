@@ -3,18 +3,18 @@
 from dataclasses import replace
 from math import lcm
 
+from geodl_core.domain.detection.decoder import Decoder
 from geodl_core.domain.emd.definition import Emd
+from geodl_core.domain.model.agreement import is_mistaken, with_fitting_type
 from geodl_core.domain.model.detector import finds_objects, make_detector
-from geodl_core.domain.model.model import Model, make_model
+from geodl_core.domain.model.model import Model, make_model, require_pixel_model
 from geodl_core.domain.model.tensors import Layout, image_tensors, layout_of
+from geodl_core.domain.network.graph import Graph
 from geodl_core.domain.network.reach import Reach, is_unknown, join_reaches
-from geodl_core.domain.scene.radiometry import Radiometry
 from geodl_core.engine.probe_detector import answer_once
 from geodl_core.engine.probe_model import probe_reach
 from geodl_core.engine.probe_network import ProbeSpec
-from geodl_core.engine.session import open_session
 from geodl_core.errors import ModelError
-from geodl_core.io.network.fuse import Feed, fuse
 from geodl_core.io.network.graph import GraphFile
 from geodl_core.io.network.memory import ARENA_FACTOR, peak_bytes_per_px
 from geodl_core.io.network.reach import answer_step, walk_reach
@@ -33,27 +33,47 @@ USUAL_RANGE = (0.0, 1.0)
 """Of values that a network takes, where its definition says nothing."""
 
 
-def load_model(package: ModelPackage, is_probed: bool | None = None) -> Model:
+def load_model(package: ModelPackage, is_probed: bool | None = None, decoder: Decoder | None = None) -> Model:
     """Return the model of a package.
 
     Args:
         package: definition and graphs.
         is_probed: whether the network is run to find how far an answer reaches. None: only where its graph cannot be
             followed and the definition names no padding, so that a run costs nothing more than it must.
+        decoder: of a detector, where it was decided before how its answer is read; None: it is run to find out.
 
     Raises:
-        ModelError: the definition and the graph disagree, or it is another kind of model.
+        ModelError: the definition and the graph disagree, or it is another kind of model; says which ModelType fits.
     """
-    preprocessing = None if package.preprocessing is None else package.preprocessing.graph
     repairs = tuple(f"{REPAIRED}{repair}" for repair in package.repairs)
-    if finds_objects(package.emd):
-        probe = answer_once(package)
-        found = make_detector(package.emd, package.file.graph, package.name, probe, preprocessing)
-        peak = peak_bytes_per_px(package.file.proto, found.chip_px, found.layout)
-        return replace(found, notes=(*repairs, *found.notes), bytes_per_px=peak and ARENA_FACTOR * peak)
-    reach = reach_of(package, is_probed)
-    model = make_model(package.emd, package.file.graph, package.name, reach, preprocessing)
-    return replace(model, notes=(*repairs, *model.notes), bytes_per_px=bytes_per_px(package.file, model))
+    try:
+        model = _detector(package, decoder) if finds_objects(package.emd) else _pixel_model(package, is_probed)
+    except ModelError as error:
+        raise with_fitting_type(error, package.emd, package.file.graph) from error
+    return replace(model, notes=(*repairs, *model.notes))
+
+
+def _detector(package: ModelPackage, decoder: Decoder | None) -> Model:
+    told = decoder or answer_once(package)
+    model = make_detector(package.emd, package.file.graph, package.name, told, _before(package))
+    peak = peak_bytes_per_px(package.file.proto, model.chip_px, model.layout)
+    return replace(model, bytes_per_px=peak and ARENA_FACTOR * peak)
+
+
+def _pixel_model(package: ModelPackage, is_probed: bool | None) -> Model:
+    emd, graph = package.emd, package.file.graph
+    if emd.ModelType is not None:
+        require_pixel_model(emd)
+    if is_mistaken(emd, graph):
+        # What is wrong is said before the network is run to find its reach.
+        make_model(emd, graph, package.name, None, _before(package))
+    model = make_model(emd, graph, package.name, reach_of(package, is_probed), _before(package))
+    return replace(model, bytes_per_px=bytes_per_px(package.file, model))
+
+
+def _before(package: ModelPackage) -> Graph | None:
+    """Return the graph that is run before the network."""
+    return None if package.preprocessing is None else package.preprocessing.graph
 
 
 def bytes_per_px(file: GraphFile, model: Model) -> float | None:
@@ -72,17 +92,6 @@ def bytes_per_px(file: GraphFile, model: Model) -> float | None:
     coarse = model.halo.coarsening**-2 if model.halo.coarsening > 1 else 0.0
     scores = SCORE_BYTES * (1 if model.output != "scores" else len(model.indices_to_ids))
     return ARENA_FACTOR * max(live, scores * (1 + coarse) + CLASS_INDEX_BYTES)
-
-
-def require_running(package: ModelPackage, model: Model) -> None:
-    """Make sure that onnxruntime takes a model's network, fused as for a run; pixels are not needed.
-
-    Raises:
-        ModelError: it does not.
-    """
-    count = len(model.bands)
-    as_stored = Radiometry("raw", (1.0,) * count, (0.0,) * count, None)
-    open_session(fuse(package.file, model, Feed(as_stored, "float32", package.preprocessing)), "cpu")
 
 
 def reach_of(package: ModelPackage, is_probed: bool | None = None) -> Reach | None:

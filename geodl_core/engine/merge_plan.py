@@ -38,7 +38,8 @@ def merge_plan(opened: OpenPlan, shards: int | None, keeps_parts: bool) -> dict[
         keeps_parts: leave the parts where they are.
 
     Returns:
-        Pixels of each stored value, or objects of each class. A plan that was merged before, and whose files are there, is left as it is.
+        Pixels of each stored value, or objects of each class. A plan that was merged before, and whose files are there,
+        is left as it is.
 
     Raises:
         DataError: a part is missing or damaged.

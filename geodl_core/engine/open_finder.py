@@ -15,7 +15,7 @@ from geodl_core.engine.plan_inputs import require_unchanged
 from geodl_core.engine.plan_scene import ScenePlan
 from geodl_core.engine.run_shard import Task, announce_tasks
 from geodl_core.engine.session import OnnxSession, SessionChoice, open_session
-from geodl_core.errors import ModelError, PlanError
+from geodl_core.errors import ModelError
 from geodl_core.io.network.fuse import Feed, Yield
 from geodl_core.io.network.fuse_detector import fuse_detector
 from geodl_core.io.network.fused_cache import fused_bytes, fused_key
@@ -44,13 +44,10 @@ def open_finder(
     Raises:
         InputError: no such provider, or a memory in which not one tile fits.
         ModelError: onnxruntime refuses the network.
-        PlanError: the job asks for what the network cannot.
     """
     model, plan, choice = planned.model, planned.plan, planned.job.detection
     if model.detector is None or choice is None:
         raise ModelError(f"the model {model.name}: expected a detector")
-    if planned.job.precision == "fp16":
-        raise PlanError("precision fp16: detectors run in fp32")
     threads, intra = crew_of(planned, means)
     read_bytes = READ_BYTES if means.max_memory_bytes is None else min(READ_BYTES, means.max_memory_bytes // 4)
     sight = sight_of(planned)
@@ -76,20 +73,11 @@ def open_finder(
 
 
 def sight_of(planned: ScenePlan) -> Sight:
-    """Return how a detector sees the tiles of a job.
-
-    Raises:
-        PlanError: it is to look at a larger size than its network takes.
-    """
+    """Return how a detector sees the tiles of a job."""
     model, plan, choice = planned.model, planned.plan, planned.job.detection
     read = read_px(plan)
     size = model.chip_px if model.is_size_fixed else read
     scales = choice.tta_scales if choice is not None and planned.job.test_time_augmentation else (1.0,)
-    if model.is_size_fixed and max(scales) > 1:
-        raise PlanError(
-            f"tta_scales: {max(scales):g} is larger than the {size[0]} × {size[1]} pixels that the network takes",
-            hint="scales up to 1, or a smaller tile_size, which shows the network larger objects",
-        )
     ways = _ways(model, size) if planned.job.test_time_augmentation else AS_IT_IS
     looks = tuple(Look(way, scale) for scale in scales for way in ways)
     is_resized = size != read or any(scale != 1 for scale in scales)

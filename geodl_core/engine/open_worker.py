@@ -177,13 +177,15 @@ def crew_of(planned: ScenePlan, means: Means) -> tuple[int, int]:
 
 def tile_bytes(planned: ScenePlan) -> int:
     """Return about how much memory a tile takes while it is computed."""
-    height, width = (side + 2 * planned.plan.halo_px for side in planned.plan.core_px)
-    each = planned.model.bytes_per_px or UNKNOWN_BYTES_PER_PX
-    chip = len(planned.plan.sources) * np.dtype(planned.plan.chip_dtype).itemsize + 1
+    model, plan = planned.model, planned.plan
+    height, width = (side + 2 * plan.halo_px for side in plan.core_px)
+    # Tiles of a detector are resized to what its network takes.
+    rows, cols = model.chip_px if model.detector is not None and model.is_size_fixed else (height, width)
+    chip = len(plan.sources) * np.dtype(plan.chip_dtype).itemsize + 1
     has_scores = planned.job.probabilities is not None or planned.job.test_time_augmentation
     # Those of one look, and what they are merged or stored in.
-    scores = 8 * len(planned.model.indices_to_ids) if has_scores else 0
-    return int(height * width * (each + chip + scores))
+    scores = 8 * len(model.indices_to_ids) if has_scores and model.detector is None else 0
+    return int(rows * cols * (model.bytes_per_px or UNKNOWN_BYTES_PER_PX) + height * width * (chip + scores))
 
 
 def _blended_bytes(planned: ScenePlan) -> int:

@@ -86,6 +86,7 @@ def write_plan(
             model_name=planned.model.name,
             model_word=origin.model_word,
             model_item_href=origin.model_item_href,
+            decoder=planned.model.detector and planned.model.detector.decoder,
         )
         upload(packed, join(location, MODEL_NAME))
         target = join(location, PLAN_NAME)
@@ -117,7 +118,12 @@ def opened_plan(location: str) -> Iterator[OpenPlan]:
         package = load_package(str(packed))
         # Of the original: the package may hold it in other bytes, under another name.
         job = document.job
-        model = replace(load_model(package), name=document.model_name, digest=job.model_digest, threshold=job.threshold)
+        model = replace(
+            load_model(package, decoder=document.decoder),
+            name=document.model_name,
+            digest=job.model_digest,
+            threshold=job.threshold,
+        )
         planned = ScenePlan(document.job, document.plan, model, document.bands, document.radiometry, document.notes)
         planned = replace(planned, rule=document.rule, warnings=document.warnings)
         origin = Origin(

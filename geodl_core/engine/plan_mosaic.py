@@ -12,12 +12,12 @@ from geodl_core.domain.grid import Grid, outline_wgs84
 from geodl_core.domain.model.model import Model
 from geodl_core.domain.plan.job import Arguments, Job, MosaicItem, job_id
 from geodl_core.domain.plan.plan import Layer, pack_live
-from geodl_core.domain.plan.tiling import Tiling, choose_tiling
+from geodl_core.domain.plan.tiling import Tiling
 from geodl_core.domain.scene.mosaic import chip_dtype_of, live_of_layers, part_grid, shared_grid, window_on
 from geodl_core.domain.scene.radiometry import Radiometry
 from geodl_core.domain.window import Window
 from geodl_core.engine.plan_inputs import panel_columns
-from geodl_core.engine.plan_scene import ScenePlan, plan_scene
+from geodl_core.engine.plan_scene import ScenePlan, plan_scene, tiling_of
 from geodl_core.io.scene.scene_reader import READ_BYTES
 
 
@@ -45,7 +45,7 @@ def plan_items(items: Sequence[Mapping[str, Any]], model: Model, arguments: Argu
     # The output Item needs it; better to fail before the work than after.
     outline_wgs84(grid)
     common = _common_radiometry(plans)
-    tiling = choose_tiling(model, arguments, grid.shape)
+    tiling = tiling_of(model, arguments, grid)
     job = replace(_job(plans, grid, tiling, common), area=arguments.area)
     layers = tuple(
         Layer(window, planned.plan.sources, planned.plan.masks, None if common else planned.radiometry)

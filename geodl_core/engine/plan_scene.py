@@ -82,8 +82,7 @@ def plan_scene(item: Mapping[str, Any], model: Model, arguments: Arguments, on_g
     outline_wgs84(grid)
     typed = [(band, facts[band.asset].dtypes[band.index]) for band in bands]
     values = choose_radiometry(scene, typed, model.scaling, arguments.radiometry, arguments.source_range)
-    is_detector = model.detector is not None
-    tiling = detector_tiling(model, arguments, grid) if is_detector else choose_tiling(model, arguments, grid.shape)
+    tiling = tiling_of(model, arguments, grid)
     if arguments.threshold is not None:
         model = replace(model, threshold=arguments.threshold)
     sources = tuple(band_source(band, facts[band.asset], grid, arguments.resampling) for band in bands)
@@ -100,6 +99,17 @@ def plan_scene(item: Mapping[str, Any], model: Model, arguments: Arguments, on_g
     plan = _plan(job, tiling, sources, masks)
     notes = (*model.notes, *notes, *choice.notes, *([f"grid: {why}"] if why else []))
     return ScenePlan(job, plan, model, bands, values.radiometry, notes, values.rule, warnings)
+
+
+def tiling_of(model: Model, arguments: Arguments, grid: Grid) -> Tiling:
+    """Return how the tiles of a job lie.
+
+    Raises:
+        PlanError: no core is left, or something is asked for that the network cannot.
+    """
+    if model.detector is not None:
+        return detector_tiling(model, arguments, grid)
+    return choose_tiling(model, arguments, grid.shape)
 
 
 def _job(

@@ -9,15 +9,13 @@ from geodl_core.domain.detection.size_inputs import size_input
 from geodl_core.domain.emd.definition import Emd
 from geodl_core.domain.model.detector import image_input
 from geodl_core.domain.model.scaling import LEARN
-from geodl_core.domain.model.tensors import Layout, layout_of, sizes_of
+from geodl_core.domain.model.tensors import DEFAULT_CHIP_PX, Layout, layout_of, sizes_of
 from geodl_core.domain.network.graph import Tensor
 from geodl_core.engine.providers import FATAL_ONLY, failures_of, import_runtime
 from geodl_core.errors import ModelError
 from geodl_core.io.package.package import ModelPackage
 
 SEED = 20260601
-OPEN_PX = 640
-"""Side of the image where neither definition nor graph give one."""
 BLOB_PX = 24
 """Size of what is in the image: noise that is smooth enough to look like something."""
 STANDARDISED = (-2.0, 2.0)
@@ -53,7 +51,7 @@ def answer_once(package: ModelPackage) -> dict[str, npt.NDArray[Any]]:
 
 def _size(emd: Emd, source: Tensor, layout: Layout) -> tuple[int, int]:
     sizes = zip(sizes_of(source, layout), (emd.ImageHeight, emd.ImageWidth), strict=True)
-    height, width = (fixed or said or OPEN_PX for fixed, said in sizes)
+    height, width = (fixed or said or DEFAULT_CHIP_PX for fixed, said in sizes)
     return height, width
 
 
@@ -63,12 +61,12 @@ def _image(emd: Emd, source: Tensor, layout: Layout, size: tuple[int, int]) -> n
     random = np.random.default_rng(SEED)
     coarse = random.random((source.shape[0] or 1, channels, *(-(-side // BLOB_PX) for side in size)))
     blobs = coarse.repeat(BLOB_PX, axis=2).repeat(BLOB_PX, axis=3)[..., : size[0], : size[1]]
-    low, high = _range(emd)
+    low, high = plausible_range(emd)
     values = (low + blobs * (high - low)).astype(source.dtype)
     return values if layout == "NCHW" else np.ascontiguousarray(values.transpose(0, 2, 3, 1))
 
 
-def _range(emd: Emd) -> tuple[float, float]:
+def plausible_range(emd: Emd) -> tuple[float, float]:
     """Return a range of the values that the network takes, after whatever scaling the definition asks for."""
     if emd.NormalizationStats is not None or (emd.Framework or "").startswith(LEARN):
         return STANDARDISED

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,10 @@ SHARES = 1 << 16
 """Of the middle pixel's area, in which all are counted: sums of whole numbers are the same in any order."""
 LEAST_STRETCH = 1e-3
 """By which a pixel's sides must differ on the ground to count as unequal: UTM's do by less."""
+
+
+POINTS_AT_ONCE = 1 << 19
+"""Of polygons that are placed; several copies of them are held meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,15 +192,30 @@ def _write(polygons: _Polygons, class_map: ClassMap, spaces: tuple[Grid, str], t
 
 def _placed(shapes: Shapes, grid: Grid, crs: str) -> tuple[Shapes, npt.NDArray[np.float64] | None]:
     """Return shapes in a CRS, and their areas where they have a place on Earth."""
-    there: Shapes | None = place_outlines(shapes, grid, crs).shapes if is_same_crs(crs, grid.crs) else None
-    if there is not None and cell_area_m2(grid) is None:
-        return there, None
+    is_on_earth = cell_area_m2(grid) is not None
+    placed: Shapes = np.empty(len(shapes), object)
+    areas = np.zeros(len(shapes))
+    points = np.cumsum(shapely.get_num_coordinates(shapes))
+    bounds = np.flatnonzero(np.diff(points // POINTS_AT_ONCE, prepend=-1, append=-1))
+    for some in (slice(*pair) for pair in pairwise(bounds.tolist())):
+        placed[some], areas[some] = _some_placed(shapes[some], grid, crs, is_on_earth)
+    return placed, areas if is_on_earth else None
+
+
+def _some_placed(
+    shapes: Shapes, grid: Grid, crs: str, is_on_earth: bool
+) -> tuple[Shapes, npt.NDArray[np.float64] | float]:
+    is_here = is_same_crs(crs, grid.crs)
+    here = place_outlines(shapes, grid, crs).shapes if is_here else None
+    if here is not None and not is_on_earth:
+        return here, 0.0
     # Straight sides are not straight in another CRS: a long one needs points for its curve.
     dense = densified(shapes)
     on_earth = place_outlines(dense, grid, WGS84)
-    if there is None:
-        there = on_earth.shapes if is_same_crs(crs, WGS84) else place_outlines(dense, grid, crs).shapes
-    return there, areas_m2(on_earth)
+    areas = areas_m2(on_earth)
+    if here is not None:
+        return here, areas
+    return on_earth.shapes if is_same_crs(crs, WGS84) else place_outlines(dense, grid, crs).shapes, areas
 
 
 def _united(shapes: Shapes, number: Numbers, first: Numbers) -> Shapes:

@@ -1,4 +1,4 @@
-"""Write what a detector's shards found: GeoParquet and other formats, preview and definition, and what is known of it."""
+"""Write what a detector's shards found: GeoParquet and other formats, preview and definition."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from typing import Any
 from geodl_core.domain.detection.choice import SCENE_CRS, DetectionChoice, Format
 from geodl_core.domain.detection.detections import Detections
 from geodl_core.domain.detection.table import Column, VectorFacts, VectorSpec
+from geodl_core.domain.plan.plan import tile_count
 from geodl_core.domain.result.result import (
     EMD_NAME,
     OBJECTS_FGB_NAME,
@@ -25,7 +26,6 @@ from geodl_core.engine.write_result import Origin, provenance_of, stored_file
 from geodl_core.errors import ModelError
 from geodl_core.io.store import write_bytes
 from geodl_core.io.vector.background import scene_background
-from geodl_core.io.vector.files import write_vector
 from geodl_core.io.vector.geoparquet import write_geoparquet
 from geodl_core.io.vector.preview import write_detections_preview
 
@@ -64,6 +64,9 @@ def write_detections(planned: ScenePlan, origin: Origin, tasks: Sequence[Task], 
     written = write_geoparquet(folder / OBJECTS_NAME, found.detections, spec)
     for each in choice.formats:
         if each != "parquet":
+            # Half a second for GDAL's readers and pandas, which GeoParquet alone does without.
+            from geodl_core.io.vector.files import write_vector  # noqa: PLC0415
+
             write_vector(folder / NAMES[each], found.detections, spec, each)
     _write_preview(folder / PREVIEW_NAME, found.detections, planned)
     write_bytes(folder / EMD_NAME, origin.emd_text)
@@ -83,7 +86,7 @@ def detected_scene(
     source = dict(origin.source)
     # What the source covers is what was looked at; a mosaic's grid is all that is known of it.
     footprint: dict[str, Any] | None = None if origin.others or planned.job.area else source.get("geometry")
-    is_whole = max(planned.plan.grid.shape) <= min(planned.plan.core_px)
+    is_whole = tile_count(planned.plan.grid, planned.plan.core_px) == 1
     return DetectedScene(
         provenance=provenance_of(planned, origin, files, footprint),
         counts=facts.counts,

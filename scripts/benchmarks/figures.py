@@ -56,6 +56,8 @@ class Bench:
     sizes_px: tuple[int, ...]
     """For `linear`, rising; the last one is the scene."""
     crop_px: int
+    is_quick: bool = False
+    """Whether it is to be tried only."""
     runs: list[dict[str, Any]] = field(default_factory=list)
     """Every process measured: its label and cost."""
 
@@ -123,7 +125,7 @@ def http(bench: Bench) -> list[Figure]:
             server.reset()
             return bench.geodl("http", server.url(raster.name))
 
-        pairs = _in_pairs(bench.pairs, remote, lambda: bench.geodl("local file", raster))
+        pairs = in_pairs(bench.pairs, remote, lambda: bench.geodl("local file", raster))
         return [
             Figure("http", "wall time, 40 ms and 50 MB/s / local file", ratio(pairs, "wall_s"), target=1.15),
             Figure("http", "CPU time, 40 ms and 50 MB/s / local file", ratio(pairs, "cpu_s")),
@@ -137,7 +139,7 @@ def nodata(bench: Bench) -> list[Figure]:
     """The crop with one half nodata against the full one."""
     full, half = bench.raster(bench.crop_px), bench.yardstick.half(bench.crop_px)
     warm(half)
-    pairs = _in_pairs(bench.pairs, lambda: bench.geodl("half nodata", half), lambda: bench.geodl("full", full))
+    pairs = in_pairs(bench.pairs, lambda: bench.geodl("half nodata", half), lambda: bench.geodl("full", full))
     return [
         Figure("nodata", "CPU time, half nodata / full", ratio(pairs, "cpu_s"), target=0.60),
         Figure("nodata", "wall time, half nodata / full", ratio(pairs, "wall_s")),
@@ -155,8 +157,8 @@ def linear(bench: Bench) -> list[Figure]:
     return [
         Figure("linear", f"start-up: CPU time of {STARTUP_PX} px", startup_s, "s"),
         *(Figure("linear", f"CPU time of {size} px", float(value), "s") for size, value in sizes),
-        Figure("linear", "exponent of CPU time over pixels", _slope(pixels, np.log(cpu_s))),
-        Figure("linear", "the same less the start-up", _slope(pixels, np.log(cpu_s - startup_s)), target=1.05),
+        Figure("linear", "exponent of CPU time over pixels", slope(pixels, np.log(cpu_s))),
+        Figure("linear", "the same less the start-up", slope(pixels, np.log(cpu_s - startup_s)), target=1.05),
     ]
 
 
@@ -190,7 +192,7 @@ BENCHMARKS: dict[str, Callable[[Bench], list[Figure]]] = {
 def _against_bound(bench: Bench, name: str, size_px: int, targets: tuple[float, float]) -> list[Figure]:
     """Return the ratios to the bound and, last, the peak."""
     raster = bench.raster(size_px)
-    pairs = _in_pairs(bench.pairs, lambda: bench.geodl(name, raster), lambda: bench.bound(name, raster))
+    pairs = in_pairs(bench.pairs, lambda: bench.geodl(name, raster), lambda: bench.bound(name, raster))
     ours = [first for first, _ in pairs]
     return [
         Figure(name, f"CPU time of {size_px} px", median(ours, "cpu_s"), "s"),
@@ -201,9 +203,11 @@ def _against_bound(bench: Bench, name: str, size_px: int, targets: tuple[float, 
     ]
 
 
-def _in_pairs(count: int, first: Callable[[], Cost], second: Callable[[], Cost]) -> list[tuple[Cost, Cost]]:
+def in_pairs(count: int, first: Callable[[], Cost], second: Callable[[], Cost]) -> list[tuple[Cost, Cost]]:
+    """Run the two in turn, so that what the machine does beside hits both."""
     return [(first(), second()) for _ in range(count)]
 
 
-def _slope(x: np.ndarray, y: np.ndarray) -> float:
+def slope(x: np.ndarray, y: np.ndarray) -> float:
+    """Return that of the line through points."""
     return float(np.polyfit(x, y, 1)[0])

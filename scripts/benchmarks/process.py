@@ -38,6 +38,8 @@ def measure(command: Sequence[object]) -> tuple[Cost, str]:
     words = [str(word) for word in command]
     # A proxy must not stand between geodl and the local server.
     env = {**os.environ, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+    # What is installed is compiled once, not in every process.
+    env.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
         start = time.perf_counter()
         # From the root, `-m` finds the package of this checkout, whatever is installed.

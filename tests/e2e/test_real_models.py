@@ -18,6 +18,8 @@ pytestmark = pytest.mark.shared
 
 NAIP_COUNTS = [955, 496322, 22098, 146290, 107, 9510]
 YARDSTICK_PX = 4096
+YARDSTICK_BORDER_PX = 512
+"""Above and left of the crop; the scene's nodata lies there."""
 
 
 def read(path):
@@ -103,8 +105,8 @@ def yardstick(tmp_path_factory, shared):
         command = [sys.executable, "-W", "ignore", bench / script, *map(str, arguments)]
         subprocess.run(command, check=True, capture_output=True)
 
-    call("gen_scene.py", folder / "scene.tif", 2560 + YARDSTICK_PX)
-    call("mkcrop.py", YARDSTICK_PX, 2560, folder / "crop.tif", folder / "scene.tif")
+    call("gen_scene.py", folder / "scene.tif", YARDSTICK_BORDER_PX + YARDSTICK_PX)
+    call("mkcrop.py", YARDSTICK_PX, YARDSTICK_BORDER_PX, folder / "crop.tif", folder / "scene.tif")
     (folder / "scene.tif").unlink()
     call("agreement.py", "ref", folder / "crop.tif", bench / "unet_small.onnx", folder / "ref.npy")
     bands = [{"name": name, "raster:scale": 0.0001, "raster:offset": 0} for name in ("B02", "B03", "B04", "B08")]

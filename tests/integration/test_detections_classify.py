@@ -19,7 +19,7 @@ from rasterio.windows import Window as Pixels
 
 from commands import geodl_here
 from geodl_core.domain.plan.job import Arguments
-from geodl_core.engine.classify_objects import load_object_classifier
+from geodl_core.engine.load_object_classifier import load_object_classifier
 from geodl_core.engine.plan_objects import plan_objects
 from geodl_core.io.package.package import load_package
 from geodl_core.io.scene.scene_reader import SceneReader

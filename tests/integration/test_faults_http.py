@@ -1,9 +1,6 @@
 """Faults of a server: a scene over HTTP gives the bytes of a local one, or a run says plainly why not, and soon."""
 
 import json
-import os
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from itertools import count
@@ -119,22 +116,11 @@ def run(far, capfd):
 
 
 def run_apart(far, limit_s, **env):
-    """Run geodl in a process of its own that must end within a time; return its exit code, text and seconds."""
-    command = [sys.executable, "-W", "ignore", "-c", "from geodl_core.cli.main import main; main()"]
+    """Run geodl in a process of its own that must end within a time; return its exit code and text."""
     started = time.monotonic()
-    with subprocess.Popen(
-        [*command, *map(str, far.words)],
-        env={**os.environ, **env},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            _, text = process.communicate(timeout=limit_s)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            pytest.fail(f"did not end within {limit_s} s; {len(far.server.requests)} requests so far")
-    return process.returncode, text, time.monotonic() - started
+    done = geodl(*far.words, **env)
+    assert time.monotonic() - started < limit_s, f"{len(far.server.requests)} requests"
+    return done.returncode, done.stderr
 
 
 def error_line(text, *words):
@@ -201,7 +187,7 @@ def test_a_connection_is_cut(far, capfd, after):
 def test_every_connection_is_cut(far):
     """A server that never finishes an answer ends the run with code 75, since it may do so later."""
     far.server.cut("/*", after=OPENING)
-    code, text, _ = run_apart(far, 30)
+    code, text = run_apart(far, 30)
     error_line(text, "tile ", "asset image")
     assert is_bare(far.out)
     assert code == 75
@@ -210,7 +196,7 @@ def test_every_connection_is_cut(far):
 def test_unavailable_from_the_start(far):
     """A server that cannot answer ends the run with code 75 within seconds, and says what it answers."""
     far.server.fail("/*", 503)
-    code, text, _ = run_apart(far, 20)
+    code, text = run_apart(far, 20)
     assert code == 75
     error_line(text, "asset image", "127.0.0.1")
     assert is_bare(far.out)
@@ -219,7 +205,7 @@ def test_unavailable_from_the_start(far):
 def test_unavailable_in_the_middle(far):
     """A server that cannot answer any more ends the run with code 75 within half a minute; healed, it completes."""
     far.server.fail("/*", 503, after=OPENING)
-    code, text, _ = run_apart(far, 30)
+    code, text = run_apart(far, 30)
     assert code == 75
     error_line(text, "tile ", "asset image", "503")
     assert is_bare(far.out)
@@ -231,7 +217,7 @@ def test_unavailable_in_the_middle(far):
 def test_users_set_how_patient_gdal_is(far):
     """GDAL's own settings of patience in the environment hold."""
     far.server.fail("/*", 503)
-    code, _, _ = run_apart(far, 20, GDAL_HTTP_MAX_RETRY="0")
+    code, _ = run_apart(far, 20, GDAL_HTTP_MAX_RETRY="0")
     assert code == 75
     # geodl asks for the file's version, GDAL asks once, and geodl once more for the reason.
     assert len(far.server.requests) == 3
@@ -241,7 +227,7 @@ def test_a_server_that_hangs(far):
     """A server that takes requests and answers none ends the run with code 75, within the patience asked for."""
     far.server.hang("/*", after=OPENING)
     patience = {"GDAL_HTTP_LOW_SPEED_TIME": "1", "GDAL_HTTP_TIMEOUT": "2", "GDAL_HTTP_MAX_RETRY": "0"}
-    code, text, _ = run_apart(far, 30, **patience)
+    code, text = run_apart(far, 30, **patience)
     assert code == 75
     error_line(text, "tile ", "asset image")
     assert is_bare(far.out)
@@ -261,7 +247,7 @@ def test_refused_when_planned(far, capfd, status, code):
 def test_refused_in_the_middle(far):
     """A link that runs out in the middle of a run ends it with code 75 and the server's answer, soon."""
     far.server.fail("/*", 403, after=OPENING)
-    code, text, _ = run_apart(far, 20)
+    code, text = run_apart(far, 20)
     assert code == 75
     error_line(text, "tile ", "asset image", "403")
     assert is_bare(far.out)
@@ -270,7 +256,7 @@ def test_refused_in_the_middle(far):
 def test_a_truncated_file(far):
     """A file that lost its end on the server ends the run with code 3, and is not asked for again and again."""
     far.server.truncate("/*", len(far.scene.content) // 2)
-    code, text, _ = run_apart(far, 20)
+    code, text = run_apart(far, 20)
     assert code == 3
     error_line(text, "tile ", "asset image", "rows ")
     assert is_bare(far.out)
@@ -296,7 +282,7 @@ def test_changed_between_plan_and_shard(far, kind):
 def test_changed_in_the_middle(far, after):
     """A file that changes in the middle of a run ends it with code 2; no part of the mixture is kept."""
     far.server.change("/*", far.scene.other, after=after)
-    code, text, _ = run_apart(far, 20)
+    code, text = run_apart(far, 20)
     error_line(text, "asset image")
     assert is_bare(far.out)
     assert code == 2

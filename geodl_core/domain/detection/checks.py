@@ -15,6 +15,8 @@ PERCENT = 100.0
 INSIDE_OUT_PX = 0.5
 """By which a side may be negative and still be none: rounding."""
 NORMALISED_AT_MOST = 1.5
+MOST_PX = 2.0**24
+"""Coordinates beyond are as good as infinite: a float32 tells no pixels apart there."""
 SMALLEST_PX = 16
 """Inputs of this side and more are larger than any box that is given as shares of them."""
 
@@ -45,7 +47,7 @@ def check_found(found: Found, decoder: Decoder, input_px: tuple[int, int]) -> Ch
     """
     scores = _checked_scores(found.scores, decoder)
     boxes = np.asarray(found.boxes, np.float32)
-    wrong = int(np.count_nonzero(~np.isfinite(boxes).all(axis=1)))
+    wrong = int(np.count_nonzero(~(np.abs(boxes) <= MOST_PX).all(axis=1)))
     if wrong:
         raise ModelError(
             f"the network gives boxes that are NaN or infinite, {wrong} of {len(boxes)} above the threshold",

@@ -97,14 +97,16 @@ def is_corners(boxes: Array, best: Array, side_px: float) -> bool:
     ordered = (boxes[..., 2] > boxes[..., 0]) & (boxes[..., 3] > boxes[..., 1])
     if not ordered.size or float(ordered.mean()) >= ORDERED_SHARE:
         return bool(ordered.size)
+    if not best.size:
+        return False
     most = 1.0 if best.max(initial=0) <= NORMALISED_RANGE[1] else side_px
     inside = (best >= -0.05 * most) & (best <= 1.05 * most)
     return bool(((best[:, 2] > best[:, 0]) & (best[:, 3] > best[:, 1])).all()) and bool(inside.all())
 
 
 def is_shares(boxes: Array) -> bool:
-    """Say whether all numbers are shares of the image, none beyond it."""
-    return bool(boxes.size) and bool(((boxes >= 0) & (boxes <= 1 + SLACK)).all())
+    """Say whether all numbers are shares of the image, none beyond it, and not all of them 0."""
+    return bool(boxes.any()) and bool(((boxes >= 0) & (boxes <= 1 + SLACK)).all())
 
 
 def best_boxes(boxes: Array, scores: Array) -> Array:

@@ -79,7 +79,8 @@ def fit_torchvision(evidence: Evidence) -> Decoder | None:
         coordinates, known = coordinates_of(_found_boxes(evidence, boxes, scores), "pixels")
         if rank == 3 and coordinates == "normalised" and "torchvision" not in evidence.config.forms:
             continue  # of a batch, shares of the image are TensorFlow's
-        first = _first_label(evidence, labels, scores)
+        # TensorRT's operator, so named, leaves labels as they are, from 0.
+        first = 0 if boxes.name.lower().startswith("det_") else _first_label(evidence, labels, scores)
         kinds = "boxes, labels, scores and masks" if masks else "boxes, labels and scores"
         why = f"{', '.join(tensors)} are {kinds} by shape and type, {known}"
         return Decoder("torchvision", tensors, coordinates, None, first, is_suppressed=True, why=why)
@@ -142,7 +143,7 @@ def fit_finished(evidence: Evidence) -> Decoder | None:
         order = _row_order(evidence, rows, width)
         if order is None or (rows is None and (shape[-2] or 0) > MOST_FINISHED):
             continue
-        trial = Decoder("finished", (tensor.name,), "pixels", None, settings={"order": order})
+        trial = Decoder("finished", (tensor.name,), "pixels", None, settings={"order": order} if order else {})
         columns = finished_columns(trial, width)
         boxes = None
         if rows is not None and columns is not None:

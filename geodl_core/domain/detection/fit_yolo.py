@@ -9,7 +9,6 @@ import numpy as np
 from geodl_core.domain.detection.decoder import Decoder, Form
 from geodl_core.domain.detection.evidence import (
     BOX,
-    NORMALISED_RANGE,
     SLACK,
     UNTOLD,
     Array,
@@ -30,6 +29,8 @@ MOST_VALUES = 1024
 YOLOX_STRIDES = ((8, 16, 32), (8, 16, 32, 64))
 MOST_ANCHORS = 9
 """Of a cell of an undecoded map."""
+MOST_SHARE = 1.25
+"""Of a centre or a size as a share of the image."""
 MOST_RAW = 16.0
 """Of a logarithm of a size in cells."""
 NO_SIZES_SHARE = 0.01
@@ -242,8 +243,8 @@ def _is_raw(evidence: Evidence, rows: Rows) -> bool | None:
     if bool((rows.values[..., 2:BOX] < -SLACK).any()):
         return True
     most = float(best.max())
-    # Shares of the image are at most 2, pixels seldom below 16; offsets and logarithms lie between.
-    if most <= NORMALISED_RANGE[1]:
+    # Centres and sizes are shares of about 1 at most, pixels seldom below 16; offsets and logarithms lie between.
+    if most <= MOST_SHARE:
         return None if "yolox" in evidence.config.forms[:1] else False
     return most <= MOST_RAW
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geodl_core.domain.detection.decoder import Found
-from geodl_core.domain.detection.suppress import nms
+from geodl_core.domain.detection.suppress import ranking
 from geodl_core.domain.pixels.augment import Turn, turn_back
 
 SAME_IOU = 0.5
@@ -57,8 +57,9 @@ def turned_back(points: npt.NDArray[np.float32], way: Turn, shape: tuple[int, in
 def merge_looks(looks: Sequence[Found], threshold: float) -> Found:
     """Merge what several looks at one tile found: each object once, its score the mean over all looks.
 
-    The best-scored copy gives the place; a look that does not see an object counts as 0, so that what few looks see
-    falls below the threshold.
+    By falling score an object takes from each other look the one of its class that overlaps it most, above `SAME_IOU`;
+    what a look told apart stays apart. The best-scored copy gives the place. A look that does not see an object counts
+    as 0, so that what few looks see falls below the threshold.
 
     Args:
         looks: in pixels of the tile, suppressed by themselves.
@@ -66,17 +67,22 @@ def merge_looks(looks: Sequence[Found], threshold: float) -> Found:
     """
     every = join_found(looks)
     numbers = np.concatenate([np.full(len(look.scores), number) for number, look in enumerate(looks)])
-    kept = nms(every.boxes, every.scores, every.labels, SAME_IOU)
-    scores = np.empty(len(kept), np.float32)
-    for row, index in enumerate(kept):
+    is_free = np.ones(len(every.scores), np.bool_)
+    kept: list[int] = []
+    scores: list[float] = []
+    for index in ranking(every.scores, every.boxes).tolist():
+        if not is_free[index]:
+            continue
         overlap = _iou(every.boxes[index], every.boxes)
-        same = (every.labels == every.labels[index]) & (overlap > SAME_IOU)
-        same[index] = True
-        best = np.zeros(len(looks), np.float64)
-        np.maximum.at(best, numbers[same], every.scores[same])
-        scores[row] = best.mean()
-    merged = take_found(every, kept)
-    return take_found(replace(merged, scores=scores), np.flatnonzero(scores > threshold))
+        is_like = is_free & (every.labels == every.labels[index]) & (overlap > SAME_IOU) & (numbers != numbers[index])
+        others = np.flatnonzero(is_like)
+        others = others[np.argsort(-overlap[others], kind="stable")]
+        copies = np.append(others[np.unique(numbers[others], return_index=True)[1]], index)
+        is_free[copies] = False
+        kept.append(index)
+        scores.append(float(every.scores[copies].sum(dtype=np.float64)) / len(looks))
+    merged = replace(take_found(every, np.asarray(kept, np.int64)), scores=np.asarray(scores, np.float32))
+    return take_found(merged, np.flatnonzero(merged.scores > threshold))
 
 
 def take_found(found: Found, rows: npt.NDArray[np.int64]) -> Found:

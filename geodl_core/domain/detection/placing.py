@@ -11,7 +11,7 @@ import pyproj.exceptions
 import shapely
 
 from geodl_core.domain.detection.detections import Boxes, Outlines
-from geodl_core.domain.grid import Coordinates, Grid, _wrapped, is_same_crs
+from geodl_core.domain.grid import Coordinates, Grid, cut_at_antimeridian, is_same_crs
 from geodl_core.errors import ItemError
 
 STEP_DEG = 2.0**-33
@@ -196,7 +196,7 @@ def _cut(shapes: Outlines) -> Outlines:
     cut: Outlines = np.zeros(len(shapes), object)
     for row, shape in enumerate(shapes):
         whole = shapely.MultiPolygon([_unwrapped(part) for part in shapely.get_parts(shape)])
-        parts = _wrapped(whole if whole.is_valid else shapely.make_valid(whole))
+        parts = cut_at_antimeridian(whole if whole.is_valid else shapely.make_valid(whole))
         # Around a pole the halves meet at a meridian that is none to cut at.
         cut[row] = parts if parts.is_valid else shapely.union_all(shapely.get_parts(parts))
     return np.asarray(shapely.orient_polygons(cut))

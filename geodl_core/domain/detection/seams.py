@@ -7,9 +7,12 @@ core holds, then that of the highest score. Only objects near seams are compared
 their class: what a tile told apart stays apart.
 
 A tile sees an object whole if its halo is half the object's longest side and the margin, or more. Of a larger object
-every tile that holds the centre of the piece it sees keeps that piece. Unless another tile saw the object whole, or
-all but a little more than the piece, pieces stay; `SeamRule.unites` makes one object of them.
+every tile keeps the piece it sees if it owns the piece's centre. A piece goes where another tile saw the object whole,
+or more of it; other pieces stay, marked as cut, and `SeamRule.unites` makes one object of them.
 """
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +31,7 @@ from geodl_core.domain.detection.detections import (
 )
 from geodl_core.domain.detection.pairs import Floats, Rows, areas_of
 from geodl_core.domain.detection.seam_graph import (
+    SLACK_PX,
     Edges,
     Flags,
     SeamRule,
@@ -122,7 +126,8 @@ def settle(
     """
     views = views_of(plan, candidates.tiles)
     boxes = np.asarray(candidates.boxes, np.float64)
-    grown = boxes + np.asarray([-1, -1, 1, 1]) * rule.margin_px
+    # A neighbour's copy may reach the margin, and its own copy lie a little further in.
+    grown = boxes + np.asarray([-1, -1, 1, 1]) * (rule.margin_px + SLACK_PX)
     is_near = ~is_inside(grown, views.cores)
     near = take(candidates, is_near)
     near = take(near, _best_first(near, plan))
@@ -140,27 +145,41 @@ def ordered(detections: Detections) -> Detections:
     """Return the rows by tile, then from top to bottom and from left to right: an order that depends on them alone."""
     if not len(detections):
         return no_detections()
-    x0, y0, x1, y1 = detections.boxes.T
-    keys = [detections.cuts, -detections.scores, detections.class_ids, x1, y1, x0, y0, detections.tiles]
-    if detections.outlines is not None:
-        import shapely  # noqa: PLC0415  # a quarter of a second, which boxes alone do without
 
-        keys.insert(0, np.unique(shapely.to_wkb(detections.outlines), return_inverse=True)[1])
-    return take(detections, np.lexsort(keys))
+    def more(rows: Rows) -> list[npt.NDArray[Any]]:
+        x0, _, x1, y1 = detections.boxes[rows].T
+        keys = [x0, y1, x1, detections.class_ids[rows], -detections.scores[rows], detections.cuts[rows]]
+        if detections.outlines is not None:
+            import shapely  # noqa: PLC0415  # a quarter of a second, which boxes alone do without
+
+            keys.append(np.unique(shapely.to_wkb(detections.outlines[rows]), return_inverse=True)[1])
+        return keys
+
+    return take(detections, _rows_by([detections.tiles, detections.boxes[:, 1]], more))
 
 
 def _best_first(detections: Detections, plan: Plan) -> Rows:
     """Return rows by how good a copy of an object each is."""
     boxes = np.asarray(detections.boxes, np.float64)
     centres, views = _centres(boxes), views_of(plan, detections.tiles)
-    is_guest = ((centres < views.cores[:, :2]) | (centres >= views.cores[:, 2:])).any(1)
+    is_guest = np.asarray(((centres < views.cores[:, :2]) | (centres >= views.cores[:, 2:])).any(1))
     cuts = np.unpackbits(detections.cuts[:, None], axis=1).sum(1)
     # Of two pieces the one that shows more.
     shown = np.where(cuts > 0, areas_of(boxes), 0)
-    x0, y0, x1, y1 = boxes.T
-    order: Rows = np.lexsort(
-        (detections.class_ids, detections.tiles, y1, x1, y0, x0, -detections.scores, -shown, is_guest, cuts)
+    return _rows_by(
+        [cuts, is_guest, -shown, -detections.scores],
+        lambda rows: [*boxes[rows].T, detections.tiles[rows], detections.class_ids[rows]],
     )
+
+
+def _rows_by(keys: list[npt.NDArray[Any]], more: Callable[[Rows], list[npt.NDArray[Any]]]) -> Rows:
+    """Return rows by keys, the first of which counts most; those few that agree in all of them by more keys."""
+    order: Rows = np.lexsort(keys[::-1])
+    same = np.logical_and.reduce([key[order][1:] == key[order][:-1] for key in keys])
+    tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
+    rows = order[tied]
+    # The places of rows that agree are adjacent, so that sorting all of them at once leaves each among its like.
+    order[tied] = rows[np.lexsort([*more(rows)[::-1], *(key[rows] for key in keys[::-1])])]
     return order
 
 
@@ -201,7 +220,7 @@ def _resolved(near: Detections, edges: Edges, is_taken: Flags) -> Detections:
 def _united(pieces: Detections, numbers: Rows) -> Detections:
     """Return one object for each number that pieces have: their union, with the score of the best.
 
-    Class and tile are those of the first piece; a side is cut that is cut in a piece which reaches as far.
+    Class and tile are those of the first piece; a side is cut that is cut in every piece which reaches as far.
     """
     count = int(numbers.max()) + 1
     boxes = np.tile(np.asarray([np.inf, np.inf, -np.inf, -np.inf], np.float32), (count, 1))
@@ -209,10 +228,10 @@ def _united(pieces: Detections, numbers: Rows) -> Detections:
     np.maximum.at(boxes[:, 2:], numbers, pieces.boxes[:, 2:])
     scores = np.zeros(count, np.float32)
     np.maximum.at(scores, numbers, pieces.scores)
-    cuts = np.zeros(count, np.uint8)
-    ends = np.abs(pieces.boxes - boxes[numbers]) <= CUT_WITHIN_PX
+    cuts = np.full(count, 15, np.uint8)
+    ends = np.abs(pieces.boxes - boxes[numbers]) <= SLACK_PX
     for side, ending in zip((CUT_LEFT, CUT_TOP, CUT_RIGHT, CUT_BOTTOM), ends.T, strict=True):
-        np.bitwise_or.at(cuts, numbers[ending], pieces.cuts[ending] & np.uint8(side))
+        np.bitwise_and.at(cuts, numbers[ending], pieces.cuts[ending] | np.uint8(15 - side))
     first = np.unique(numbers, return_index=True)[1]
     outlines = None if pieces.outlines is None else _unions(outlines_of(pieces), numbers, count)
     return Detections(boxes, scores, pieces.class_ids[first], pieces.tiles[first], cuts, outlines)

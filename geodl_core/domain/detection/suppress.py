@@ -33,7 +33,7 @@ STALLED = 0.9
 """Share of the pairs left over by a round, above which boxes are resolved one by one."""
 POLYGONS, COLLECTION = (3, 6), 7
 """GEOS's numbers of kinds of geometry."""
-ROUNDING = 1e-9
+ROUNDING = 1e-7
 """Of the union of two polygons: an overlap that may come from rounded coordinates along a common edge."""
 
 
@@ -60,7 +60,7 @@ def nms(
         ValueError: the arrays differ in length, or hold what is no finite number.
     """
     order = ranking(scores, boxes)
-    extents = extents_of(np.asarray(boxes, np.float64).reshape(-1, 4)[order], np.asarray(groups)[order])
+    extents = extents_of(np.asarray(boxes, np.float64).reshape(-1, 4)[order], _in_order(groups, order))
     if threshold >= 1 or len(order) < 2:
         return np.sort(order)
     areas = areas_of(extents.boxes)
@@ -99,6 +99,7 @@ def nms_polygons(
     areas = shapely.area(shapes)
     boxes = np.where((areas > 0)[:, None], shapely.bounds(shapes), 0.0)
     order = ranking(scores, boxes)
+    numbers = _in_order(groups, order)
     if max_overlap_ratio >= 1 or len(order) < 2:
         return np.sort(order)
     shapes, areas, boxes = shapes[order], areas[order], boxes[order]
@@ -113,7 +114,7 @@ def nms_polygons(
         over[exact] = overlap_of(first[exact], second[exact], shared) > max_overlap_ratio + ROUNDING
         return over
 
-    return np.sort(order[keep_best(extents_of(boxes, np.asarray(groups)[order]), is_over)])
+    return np.sort(order[keep_best(extents_of(boxes, numbers), is_over)])
 
 
 def overlap_of(areas: Floats, others: Floats, shared: Floats, measure: Measure = "iou") -> Floats:
@@ -143,6 +144,13 @@ def ranking(scores: npt.ArrayLike, boxes: npt.ArrayLike) -> Rows:
     rows = order[tied]
     order[tied] = rows[np.lexsort((*places[rows].T[::-1], -numbers[rows]))]
     return order
+
+
+def _in_order(groups: npt.ArrayLike, order: Rows) -> Rows:
+    numbers = np.asarray(groups, np.int64)
+    if len(numbers) != len(order):
+        raise ValueError("groups and scores: the arrays differ in length")
+    return numbers[order]
 
 
 def keep_best(extents: Extents, is_over: Test, ratio: float = 0) -> Rows:
@@ -224,8 +232,8 @@ def _head(extents: Extents, left: Rows, ratio: float, most: int) -> tuple[Rows, 
         count = count_of(runs)
         if count <= most:
             return head, pairs_of(extents, runs)
-        # Pairs grow with the square of the boxes that lie in one place.
-        head = head[: max(FEW, int(len(head) * min(0.5, (most / count) ** 0.5)))]
+        # Where many boxes lie in one place, a few of the best take the others away, at a pair each.
+        head = head[: max(FEW, int(len(head) * min(0.5, most / count)))]
     return head, [_all_pairs(extents, head)]
 
 

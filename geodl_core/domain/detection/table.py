@@ -51,14 +51,7 @@ class VectorSpec:
         if not (math.isfinite(self.simplify_px) and self.simplify_px >= 0):
             raise InputError(f"simplification: expected a distance of 0 pixels or more, found {self.simplify_px}")
         moment_of(self)
-        try:
-            crs = pyproj.CRS.from_user_input(self.crs)
-        except pyproj.exceptions.CRSError as error:
-            raise InputError(
-                f"output CRS: expected one that PROJ knows, found {self.crs[:60]!r}", hint="write it as EPSG:32633"
-            ) from error
-        if not (crs.is_geographic or crs.is_projected):
-            raise InputError(f"output CRS: expected a geographic or projected one, found {crs.name} ({crs.type_name})")
+        require_crs(self.crs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +80,22 @@ class VectorFacts:
     """None for formats without."""
     counts: Mapping[int, int]
     """Rows of each class id that occurs."""
+
+
+def require_crs(text: str) -> None:
+    """Make sure that features can be placed in a CRS.
+
+    Raises:
+        InputError: it is none that PROJ knows, or neither geographic nor projected.
+    """
+    try:
+        crs = pyproj.CRS.from_user_input(text)
+    except pyproj.exceptions.CRSError as error:
+        raise InputError(
+            f"output CRS: expected one that PROJ knows, found {text[:60]!r}", hint="write it as EPSG:32633"
+        ) from error
+    if not (crs.is_geographic or crs.is_projected):
+        raise InputError(f"output CRS: expected a geographic or projected one, found {crs.name} ({crs.type_name})")
 
 
 def moment_of(spec: VectorSpec) -> datetime | None:

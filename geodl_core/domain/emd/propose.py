@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from geodl_core.domain.classes import default_color
+from geodl_core.domain.model.agreement import PIXELS
 from geodl_core.domain.model.tensors import DEFAULT_CHIP_PX, Layout, class_count, image_tensors, output_of, sizes_of
 from geodl_core.domain.network.graph import Graph, Tensor
 from geodl_core.domain.network.reach import Reach, halo_for
 from geodl_core.errors import ModelError
+
+VALUES_QUESTION = "values: are they as stored, or does the network want a range (--data-range 0,1)?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,7 @@ def guess_layout(source: Tensor) -> Layout:
 
 
 def propose_emd(graph: Graph, model_file: str, reach: Reach | None, said: Mapping[str, Any]) -> Proposal:
-    """Propose a definition for a network that classifies pixels.
+    """Propose a definition of a network that classifies pixels.
 
     Args:
         graph: of the network.
@@ -46,26 +49,36 @@ def propose_emd(graph: Graph, model_file: str, reach: Reach | None, said: Mappin
     document: dict[str, Any] = {
         "Framework": "Onnx",
         "ModelFile": model_file,
-        "ModelType": "ImageClassification",
+        "ModelType": PIXELS,
         "ImageHeight": height,
         "ImageWidth": width,
-        "ExtractBands": said.get("ExtractBands") or _bands(source.shape[layout.index("C")], questions),
+        "ExtractBands": said.get("ExtractBands") or guess_bands(source.shape[layout.index("C")], questions),
         "Classes": said.get("Classes") or _classes(class_count(result, layout, output), questions),
         **(
             {}
             if {"Padding", "ModelPadding"} & set(said)
             else _overlap(sizes_of(source, layout), sizes_of(result, layout), reach, questions)
         ),
-        "ModelName": model_file.rsplit("/", 1)[-1].removesuffix(".onnx"),
+        "ModelName": name_of(model_file),
         "ModelFormat": layout,
         "SupportsVariableTileSize": None in sizes_of(source, layout),
     }
     if "DataRange" not in said:
-        questions.append("values: are they as stored, or does the network want a range (--data-range 0,1)?")
+        questions.append(VALUES_QUESTION)
     return Proposal({**document, **said}, tuple(questions))
 
 
-def _bands(channels: int | None, questions: list[str]) -> list[int]:
+def name_of(model_file: str) -> str:
+    """Return a model's name by its network's file."""
+    return model_file.rsplit("/", 1)[-1].removesuffix(".onnx")
+
+
+def guess_bands(channels: int | None, questions: list[str]) -> list[int]:
+    """Return the first bands, as many as the network takes; which they are is added to the questions.
+
+    Raises:
+        ModelError: the graph does not tell how many it takes.
+    """
     if channels is None:
         raise ModelError("the graph leaves its channels open", hint="say which bands it takes with --bands")
     questions.append(f"bands: which are the {channels} channels, by number or name (--bands Red,Green,…)?")

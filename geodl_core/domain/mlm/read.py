@@ -16,9 +16,9 @@ from geodl_core.errors import ModelError
 
 MODEL_ROLE = "mlm:model"
 MODEL_TYPES = {
+    "instance-segmentation": "InstanceDetection",
     "object-detection": "ObjectDetection",
     "detection": "ObjectDetection",
-    "instance-segmentation": "InstanceDetection",
     "semantic-segmentation": "ImageClassification",
     "segmentation": "ImageClassification",
     "panoptic-segmentation": "ImageClassification",
@@ -26,6 +26,8 @@ MODEL_TYPES = {
     "scene-classification": "ObjectClassification",
 }
 """MLM task → ModelType; of several tasks the first of this order counts."""
+IMPLIED = {"instance-segmentation": ("object-detection", "detection")}
+"""Tasks that another one does too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +167,8 @@ def _model_type(properties: Mapping[str, Any], warnings: list[str]) -> str:
     if not known:
         warnings.append(f"mlm:tasks: expected one of {', '.join(MODEL_TYPES)}, found {', '.join(tasks) or 'none'}")
         return tasks[0] if tasks else "ImageClassification"
-    others = [task for task in tasks if MODEL_TYPES.get(task) != MODEL_TYPES[known[0]]]
+    implied = IMPLIED.get(known[0], ())
+    others = [task for task in tasks if MODEL_TYPES.get(task) != MODEL_TYPES[known[0]] and task not in implied]
     if others:
         warnings.append(f"mlm:tasks: a definition has one task, {known[0]}; left out: {', '.join(others)}")
     return MODEL_TYPES[known[0]]

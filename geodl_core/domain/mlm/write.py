@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from geodl_core.domain.detection.decoder import Decoder
 from geodl_core.domain.emd.definition import Emd
 from geodl_core.domain.mlm.bands import write_bands
 from geodl_core.domain.mlm.carry import carry, document
+from geodl_core.domain.mlm.outputs import detector_dimensions
 from geodl_core.domain.mlm.read import mlm_keys
 from geodl_core.domain.mlm.scaling import write_scaling
 from geodl_core.domain.model.model import Model
+from geodl_core.domain.model.object_classifier import ObjectClassifier
 from geodl_core.domain.model.tensors import Layout
 from geodl_core.domain.network.graph import Graph, Tensor
 from geodl_core.domain.result.result import StoredFile
@@ -71,19 +74,23 @@ class Signature:
     results: tuple[Tensor, ...]
     """The one that tells classes first."""
     layout: Layout
+    decoder: Decoder | None = None
+    """Of a network that finds objects."""
 
 
-def mlm_item(emd: Emd, model: Model, graph: Graph, facts: ModelFacts, now: datetime) -> dict[str, Any]:
+def mlm_item(
+    emd: Emd, loaded: Model | ObjectClassifier, graph: Graph, facts: ModelFacts, now: datetime
+) -> dict[str, Any]:
     """Return the Item of a model: id `<name>-<first 12 of the content hash>`, in the Collection `models`.
 
     Args:
         emd: the definition.
-        model: what it means.
+        loaded: what it means.
         graph: of its network.
         facts: hrefs, sizes and checksums of its files.
         now: for `created` and `updated`.
     """
-    others = tuple(tensor for tensor in graph.outputs if tensor != model.result)
+    model = loaded.model if isinstance(loaded, ObjectClassifier) else loaded
     stamp = now.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     own = {
         "created": stamp,
@@ -93,8 +100,17 @@ def mlm_item(emd: Emd, model: Model, graph: Graph, facts: ModelFacts, now: datet
         "geodl:model": model.name,
         "geodl:model_sha256": model.digest,
     }
-    signature = Signature(model.source, (model.result, *others), model.layout)
-    return describe(emd, signature, facts, own)
+    return describe(emd, _signature(loaded, model, graph), facts, own)
+
+
+def _signature(loaded: Model | ObjectClassifier, model: Model, graph: Graph) -> Signature:
+    decoder = model.detector.decoder if model.detector else None
+    answer = loaded.answer if isinstance(loaded, ObjectClassifier) else model.result.name
+    first = decoder.tensors if decoder else (answer,)
+    by_name = {tensor.name: tensor for tensor in graph.outputs}
+    others = [name for name in by_name if name not in first]
+    results = tuple(by_name[name] for name in (*first, *others))
+    return Signature(model.source, results, model.layout, decoder)
 
 
 def describe(emd: Emd, signature: Signature, facts: ModelFacts, own: Mapping[str, Any]) -> dict[str, Any]:
@@ -188,14 +204,9 @@ def _input(emd: Emd, signature: Signature, facts: ModelFacts) -> dict[str, Any]:
 
 
 def _output(emd: Emd, tensor: Tensor, signature: Signature, number: int) -> dict[str, Any]:
-    is_detecting = "semantic-segmentation" not in _tasks(emd)
-    names = {
-        1: ["detection"],
-        2: ["batch", "detection" if is_detecting else "class"],
-        3: ["batch", "detection", "attribute"] if is_detecting else ["batch", "height", "width"],
-        4: _dimensions(signature, "class"),
-    }
-    order = names.get(len(tensor.shape)) or [f"axis-{chr(97 + axis)}" for axis in range(len(tensor.shape))]
+    order = detector_dimensions(signature.decoder, tensor) if signature.decoder else None
+    order = order or _names(emd, signature).get(len(tensor.shape))
+    order = order or [f"axis-{chr(97 + axis)}" for axis in range(len(tensor.shape))]
     described = {
         "name": tensor.name or f"output{number}",
         "tasks": _tasks(emd),
@@ -203,6 +214,17 @@ def _output(emd: Emd, tensor: Tensor, signature: Signature, number: int) -> dict
     }
     classes = _classes(emd)
     return described | ({"classification:classes": classes} if classes and number == 0 else {})
+
+
+def _names(emd: Emd, signature: Signature) -> dict[int, list[str]]:
+    """Return what the dimensions of an answer are called by their number, where no decoder tells."""
+    is_detecting = "semantic-segmentation" not in _tasks(emd) and "classification" not in _tasks(emd)
+    return {
+        1: ["detection"],
+        2: ["batch", "detection" if is_detecting else "class"],
+        3: ["batch", "detection", "attribute"] if is_detecting else ["batch", "height", "width"],
+        4: _dimensions(signature, "class"),
+    }
 
 
 def _structure(tensor: Tensor, names: list[str]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from geodl_core.domain.detection.detector import ARCGIS_OVERLAP, USUAL_OVERLAP, 
 from geodl_core.domain.detection.labels import class_table
 from geodl_core.domain.detection.recognise import choose_decoder
 from geodl_core.domain.emd.definition import Emd, require_for_run, task_of
+from geodl_core.domain.model.agreement import INSTANCES, OBJECTS, require_all
 from geodl_core.domain.model.halo import USUAL_STRIDE_PX, Halo
 from geodl_core.domain.model.model import DEFAULT_THRESHOLD, Model, model_digest, slug
 from geodl_core.domain.model.scaling import LEARN, scaling_of
@@ -18,7 +19,7 @@ from geodl_core.domain.model.training import training_of
 from geodl_core.domain.network.graph import Graph, Tensor
 from geodl_core.errors import ModelError
 
-OBJECT_TASKS = ("ObjectDetection", "InstanceDetection")
+OBJECT_TASKS = (OBJECTS, INSTANCES)
 
 
 def finds_objects(emd: Emd) -> bool:
@@ -47,7 +48,7 @@ def make_detector(
     emd: Emd,
     graph: Graph,
     fallback_name: str,
-    probe: Mapping[str, npt.NDArray[Any]] | None,
+    told: Mapping[str, npt.NDArray[Any]] | Decoder | None,
     preprocessing: Graph | None = None,
 ) -> Model:
     """Join an EMD with the graph of a detector.
@@ -56,18 +57,18 @@ def make_detector(
         emd: the definition.
         graph: of the file that it names.
         fallback_name: the model's name where the definition gives none.
-        probe: what the network answered once, by the names of its outputs; None where it was not run.
+        told: what the network answered once, by the names of its outputs; None where it was not run. Or what was
+            decided of it before.
         preprocessing: the graph that `PreprocessingModel` names.
 
     Raises:
-        ModelError: the answer cannot be told, or definition and graph disagree.
+        ModelError: the answer cannot be told, or definition and graph disagree; all of this at once.
     """
-    require_for_run(emd)
     source = image_input(graph)
     layout = layout_of(emd, source)
     opened = image_tensors(preprocessing)[0].shape[1] if preprocessing else source.shape[layout.index("C")]
+    decoder = _require_all(emd, graph, told, opened)
     bands = bands_of(emd, opened, source)
-    decoder = choose_decoder(emd, graph, probe)
     classes, labels, said = class_table(emd.Classes, decoder)
     notes = [f"objects: {decoder.why}", *said] if decoder.why else list(said)
     chip = chip_of(emd, source, layout, notes)
@@ -89,7 +90,7 @@ def make_detector(
         is_size_fixed=None not in sizes_of(source, layout),
         is_augmented=emd.test_time_augmentation is True,
         is_bounded=False,
-        batch=_batch(source, decoder),
+        batch=_batch(source, decoder, len(graph.inputs)),
         halo=_halo(emd, chip),
         is_activated=True,
         notes=tuple(notes),
@@ -98,9 +99,38 @@ def make_detector(
     )
 
 
-def _batch(source: Tensor, decoder: Decoder) -> int | None:
-    """Return the tiles that a call takes, None for any number: some answers do not tell one image from another."""
-    return 1 if decoder.form in ("torchvision", "cntk faster-rcnn") else source.shape[0]
+def _require_all(
+    emd: Emd, graph: Graph, told: Mapping[str, npt.NDArray[Any]] | Decoder | None, channels: int | None
+) -> Decoder:
+    """Compare a definition with its graph in every respect, and return how the answer becomes objects.
+
+    Raises:
+        ModelError: they disagree; all that is wrong is said at once.
+    """
+    source = image_input(graph)
+    layout = layout_of(emd, source)
+    count = len(emd.ExtractBands or ()) or channels
+    decoders: list[Decoder] = []
+    require_all(
+        (
+            lambda: require_for_run(emd),
+            lambda: bands_of(emd, channels, source),
+            lambda: chip_of(emd, source, layout, []),
+            lambda: scaling_of(emd, count, []) if count else None,
+            lambda: decoders.append(told if isinstance(told, Decoder) else choose_decoder(emd, graph, told)),
+            lambda: class_table(emd.Classes, decoders[0]) if decoders and emd.Classes else None,
+        )
+    )
+    return decoders[0]
+
+
+def _batch(source: Tensor, decoder: Decoder, inputs: int) -> int | None:
+    """Return the tiles that a call takes, None for any number.
+
+    Some answers do not tell one image from another; and inputs beside the image are fed what one image wants.
+    """
+    is_single = decoder.form in ("torchvision", "cntk faster-rcnn") or inputs > 1
+    return source.shape[0] or (1 if is_single else None)
 
 
 def _halo(emd: Emd, chip: tuple[int, int]) -> Halo:

@@ -3,12 +3,12 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from geodl_core.domain.classes import ClassEntry
 from geodl_core.domain.detection.detector import Detector
-from geodl_core.domain.emd.definition import Emd, require_for_run
+from geodl_core.domain.emd.definition import Emd, require_for_run, task_of
+from geodl_core.domain.model.agreement import SCENE, require_all
 from geodl_core.domain.model.classes import classes_of
 from geodl_core.domain.model.halo import Halo, halo_of
 from geodl_core.domain.model.scaling import Scaling, scaling_of
@@ -92,7 +92,7 @@ def make_model(
     """
     notes: list[str] = []
     require_for_run(emd)
-    _require_pixel_model(emd)
+    require_pixel_model(emd)
     source, result = image_tensors(graph)
     layout = layout_of(emd, source)
     _require_all(emd, (source, result, layout), _channels(source, layout, preprocessing))
@@ -128,6 +128,20 @@ def make_model(
     )
 
 
+def require_pixel_model(emd: Emd) -> None:
+    """Refuse other kinds of models.
+
+    Raises:
+        ModelError: `ModelType` is another.
+    """
+    if (emd.ModelType or "").lower() not in PIXEL_MODEL_TYPES:
+        is_scene = task_of(emd) == SCENE
+        raise ModelError(
+            f"ModelType: expected ImageClassification or ObjectDetection, found {emd.ModelType}",
+            hint="geodl detections classify runs it: it tells the classes of given objects" if is_scene else None,
+        )
+
+
 def slug(name: str) -> str:
     """Return the name, fit for ids: all but letters and digits of any script, `.`, `_` and `-` become `-`."""
     return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "model"
@@ -144,14 +158,6 @@ def model_digest(emd: Emd, graph: Graph, preprocessing: Graph | None = None) -> 
     return hashlib.sha256(f"{digests}\n{meaning}".encode()).hexdigest()
 
 
-def _require_pixel_model(emd: Emd) -> None:
-    if (emd.ModelType or "").lower() not in PIXEL_MODEL_TYPES:
-        raise ModelError(
-            f"ModelType: expected ImageClassification or ObjectDetection, found {emd.ModelType}",
-            hint="geodl detections classify runs models of ObjectClassification",
-        )
-
-
 def _require_all(emd: Emd, tensors: tuple[Tensor, Tensor, Layout], channels: int | None) -> None:
     """Compare a definition with its graph in every respect, so that all that is wrong is said at once.
 
@@ -161,20 +167,14 @@ def _require_all(emd: Emd, tensors: tuple[Tensor, Tensor, Layout], channels: int
     source, result, layout = tensors
     output = output_of(result)
     count = len(emd.ExtractBands or ()) or channels
-    checks: tuple[Callable[[], object], ...] = (
-        lambda: bands_of(emd, channels, source),
-        lambda: chip_of(emd, source, layout, []),
-        lambda: classes_of(emd, output, class_count(result, layout, output), []),
-        lambda: scaling_of(emd, count, []) if count else None,
+    require_all(
+        (
+            lambda: bands_of(emd, channels, source),
+            lambda: chip_of(emd, source, layout, []),
+            lambda: classes_of(emd, output, class_count(result, layout, output), []),
+            lambda: scaling_of(emd, count, []) if count else None,
+        )
     )
-    errors = []
-    for check in checks:
-        try:
-            check()
-        except ModelError as error:
-            errors.append(error)
-    if errors:
-        raise ModelError("; ".join(error.message for error in errors), errors[0].hint)
 
 
 def _channels(source: Tensor, layout: Layout, preprocessing: Graph | None) -> int | None:

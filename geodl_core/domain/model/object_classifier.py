@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from geodl_core.domain.emd.definition import Emd, require_for_run, task_of
+from geodl_core.domain.model.agreement import SCENE, require_all
 from geodl_core.domain.model.classes import classes_of
 from geodl_core.domain.model.halo import Halo
 from geodl_core.domain.model.model import Model, model_digest, slug
@@ -12,7 +13,6 @@ from geodl_core.domain.model.training import training_of
 from geodl_core.domain.network.graph import Graph, Tensor
 from geodl_core.errors import ModelError
 
-OBJECT_TASK = "ObjectClassification"
 DEFAULT_CROP_PX = 224
 """What most networks that classify pictures were made for."""
 NO_HALO = Halo(0, "a chip is an object", False, 1, 1, True)
@@ -43,6 +43,11 @@ class ObjectClassifier:
     """Of the definition: below it an object gets no class."""
 
 
+def classifies_objects(emd: Emd) -> bool:
+    """Say whether a definition calls its model one that classifies given objects."""
+    return task_of(emd) == SCENE
+
+
 def make_object_classifier(
     emd: Emd, graph: Graph, fallback_name: str, preprocessing: Graph | None = None
 ) -> ObjectClassifier:
@@ -62,10 +67,11 @@ def make_object_classifier(
     source, result, count = scene_tensors(graph, len(emd.Classes))
     layout = layout_of(emd, source)
     opened = image_tensors(preprocessing)[0].shape[1] if preprocessing else source.shape[layout.index("C")]
+    output: Output = "mask" if count == 1 else "scores"
+    _require_all(emd, source, layout, opened, count)
     bands = bands_of(emd, opened, source)
     notes: list[str] = []
     crop, chip = _sizes(emd, source, layout, notes)
-    output: Output = "mask" if count == 1 else "scores"
     classes, indices_to_ids = classes_of(emd, output, 2 if count == 1 else count, notes)
     is_activated = _is_activated(graph, result, count, notes)
     model = Model(
@@ -96,15 +102,33 @@ def make_object_classifier(
     return ObjectClassifier(model, result.name, crop, is_fixed, is_blackened, is_map_space, emd.Threshold)
 
 
+def _require_all(emd: Emd, source: Tensor, layout: Layout, channels: int | None, scores: int | None) -> None:
+    """Compare a definition with its graph in every respect, so that all that is wrong is said at once.
+
+    Raises:
+        ModelError: they disagree.
+    """
+    count = len(emd.ExtractBands or ()) or channels
+    is_mask = scores == 1
+    require_all(
+        (
+            lambda: bands_of(emd, channels, source),
+            lambda: _sizes(emd, source, layout, []),
+            lambda: classes_of(emd, "mask" if is_mask else "scores", 2 if is_mask else scores, []),
+            lambda: scaling_of(emd, count, []) if count else None,
+        )
+    )
+
+
 def require_object_classifier(emd: Emd) -> None:
     """Refuse other kinds of models.
 
     Raises:
         ModelError: `ModelType` is another.
     """
-    if task_of(emd) != OBJECT_TASK:
+    if not classifies_objects(emd):
         raise ModelError(
-            f"ModelType: expected {OBJECT_TASK}, found {emd.ModelType}",
+            f"ModelType: expected {SCENE}, found {emd.ModelType}",
             hint="geodl run takes models that classify pixels or find objects",
         )
 

@@ -89,18 +89,21 @@ def _masks(graph: Graph) -> OutputKind | None:
 
 
 def _maps(graph: Graph) -> OutputKind | None:
-    """The undecoded maps of a detector: as many channels each, halving from one to the next, all of them coarse."""
+    """The undecoded maps of a detector: alike on every scale, halving from one to the next, all of them coarse."""
     image = _image(graph)
     maps = [tensor for tensor in graph.outputs if len(tensor.shape) in (4, 5) and tensor.dtype.startswith("float")]
-    sides = sorted((tensor.shape[2] or 0 for tensor in maps), reverse=True)
-    channels = {(tensor.shape[1], *tensor.shape[4:]) for tensor in maps}
-    if image is None or len(maps) < max(2, len(graph.outputs)) or len(channels) != 1 or sides[-1] == 0:
+    sides = sorted({tensor.shape[2] or 0 for tensor in maps}, reverse=True)
+    channels = {
+        tuple(sorted((tensor.shape[1] or 0, *map(str, tensor.shape[4:])) for tensor in maps if tensor.shape[2] == side))
+        for side in sides
+    }
+    if image is None or len(maps) < len(graph.outputs) or len(sides) < 2 or len(channels) != 1 or sides[-1] == 0:
         return None
     is_coarse = max(image.shape[1] or 0, image.shape[2] or 0) >= COARSE * sides[0]
-    if not is_coarse or any(first != 2 * second for first, second in pairwise(sides)):
+    if not is_coarse or any(first not in (2 * second, 2 * second - 1) for first, second in pairwise(sides)):
         return None
     names = tuple(tensor.name for tensor in maps)
-    return OutputKind("detections", "", names, None, f"{_list(tuple(maps))} are undecoded maps, one a scale.")
+    return OutputKind("detections", "", names, None, f"{_list(tuple(maps))} are undecoded maps of several scales.")
 
 
 def _pair(graph: Graph) -> OutputKind | None:

@@ -23,12 +23,13 @@ def detector_tiling(model: Model, arguments: Arguments, grid: Grid) -> Tiling:
         grid: of the job.
 
     Raises:
-        PlanError: the halo leaves no core, or the network cannot see nothing beyond the scene.
+        PlanError: the halo leaves no core, or the network cannot do what is asked for.
     """
+    _require_choices(model, arguments)
     read = tile_px(model, arguments)
     stride = model.halo.stride_px
     step = 1 if any(side % stride for side in read) or is_resized(model, read) else stride
-    halo = ceil(_halo(model, arguments, grid) / step) * step
+    halo = ceil(_halo(model, arguments, grid, read) / step) * step
     if not model.is_size_fixed and arguments.tile_size_px is None:
         # Narrower cores spend most of the work on what neighbours see too.
         height, width = (max(side, 4 * halo) for side in read)
@@ -37,7 +38,7 @@ def detector_tiling(model: Model, arguments: Arguments, grid: Grid) -> Tiling:
     if min(height, width) < 1:
         raise PlanError(
             f"a halo of {halo} pixels leaves no core of a tile of {read[0]} × {read[1]}",
-            hint="choose a smaller padding or --max-object, or a larger tile_size, which shows the network smaller objects",
+            hint="choose a smaller padding or --max-object, or a larger tile_size, which shows smaller objects",
         )
     return Tiling((height, width), halo, step, 0, _pad(arguments))
 
@@ -59,12 +60,33 @@ def is_resized(model: Model, read: tuple[int, int]) -> bool:
     return model.is_size_fixed and read != model.chip_px
 
 
-def _halo(model: Model, arguments: Arguments, grid: Grid) -> float:
+def _halo(model: Model, arguments: Arguments, grid: Grid, read: tuple[int, int]) -> float:
     largest = arguments.detection.max_object
-    if arguments.padding_px is not None or largest is None:
-        return model.halo.px if arguments.padding_px is None else arguments.padding_px
+    if arguments.padding_px is not None:
+        return arguments.padding_px
+    if largest is None:
+        # The model's is in pixels of what it sees: a larger tile is shown to it smaller, its context too.
+        return model.halo.px * (read[0] / model.chip_px[0] if model.is_size_fixed else 1)
     area = cell_area_m2(grid)
     return object_px(largest, None if area is None else sqrt(area)) / 2 + MARGIN_PX
+
+
+def _require_choices(model: Model, arguments: Arguments) -> None:
+    """Make sure that a detector can do what is asked for.
+
+    Raises:
+        PlanError: fp16, or a look at a larger size than the network takes.
+    """
+    if arguments.precision == "fp16":
+        raise PlanError("precision fp16: detectors run in fp32")
+    asked = arguments.test_time_augmentation
+    largest = max(arguments.detection.tta_scales)
+    if (model.is_augmented if asked is None else asked) and model.is_size_fixed and largest > 1:
+        height, width = model.chip_px
+        raise PlanError(
+            f"tta_scales: {largest:g} is larger than the {height} × {width} pixels that the network takes",
+            hint="scales up to 1, or a smaller tile_size, which shows the network larger objects",
+        )
 
 
 def _pad(arguments: Arguments) -> Pad:

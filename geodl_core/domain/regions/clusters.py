@@ -37,16 +37,34 @@ class Cluster:
 def settle_clusters(cluster: Cluster, least: int) -> Numbers:
     """Return (M,) the classes after the sieve, by the rule that the module `sieve` states."""
     groups = _Groups(cluster, least)
-    waiting = list(zip(groups.sizes, groups.firsts, range(len(groups.sizes)), strict=True))
-    heapq.heapify(waiting)
-    while waiting:
-        size, first, group = heapq.heappop(waiting)
-        is_current = groups.into[group] == group and (groups.sizes[group], groups.firsts[group]) == (size, first)
-        if is_current and groups.fixed[group] is None:
-            grown = groups.settle(group)
-            if grown is not None:
-                heapq.heappush(waiting, (groups.sizes[grown], groups.firsts[grown], grown))
-    return np.array([groups.values[groups.group_of(member)] for member in range(len(groups.into))], np.int64)
+    # Those of the start in order once and for all; only what grows needs a heap.
+    first_round = np.lexsort([cluster.firsts, cluster.sizes]).data
+    sizes, firsts = cluster.sizes.data, cluster.firsts.data
+    grown: list[tuple[int, int, int]] = []
+    for member in first_round:
+        key = (sizes[member], firsts[member])
+        while grown and grown[0][:2] < key:
+            _settle_next(groups, grown)
+        # What has grown meanwhile waits for its turn.
+        if groups.into[member] == member and member not in groups.parts:
+            _settle(groups, member, grown)
+    while grown:
+        _settle_next(groups, grown)
+    return np.asarray(groups.values)[[groups.group_of(member) for member in range(len(groups.into))]]
+
+
+def _settle_next(groups: "_Groups", grown: list[tuple[int, int, int]]) -> None:
+    size, first, group = heapq.heappop(grown)
+    # Else it has grown further since.
+    if groups.into[group] == group and (groups.sizes[group], groups.firsts[group]) == (size, first):
+        _settle(groups, group, grown)
+
+
+def _settle(groups: "_Groups", group: int, grown: list[tuple[int, int, int]]) -> None:
+    if groups.fixed_sizes[group] < 0:
+        whole = groups.settle(group)
+        if whole is not None:
+            heapq.heappush(grown, (groups.sizes[whole], groups.firsts[whole], whole))
 
 
 class _Groups:
@@ -55,21 +73,18 @@ class _Groups:
     def __init__(self, cluster: Cluster, least: int) -> None:
         count = len(cluster.values)
         self.least = least
-        self.into = list(range(count))
-        self.parts: list[list[int] | None] = [None] * count
-        self.values: list[int] = cluster.values.tolist()
-        self.sizes: list[int] = cluster.sizes.tolist()
-        self.firsts: list[int] = cluster.firsts.tolist()
-        self.fixed: list[Rank | None] = [None] * count
-        """Rank of the fixed region that a group is part of; None: it is small still."""
-        # Read where they lie: as lists they would take five times the memory.
-        self._neighbours = cluster.others.data
-        self._bounds = cluster.bounds.data
-        self._own = (
-            cluster.fixed_sizes.data,
-            cluster.fixed_firsts.data,
-            cluster.fixed_values.data,
-        )
+        # Numbers are held as arrays and read one by one: as lists they would take five times the memory.
+        self.into = np.arange(count).data
+        self.values = cluster.values.copy().data
+        self.sizes = cluster.sizes.copy().data
+        self.firsts = cluster.firsts.copy().data
+        self.fixed_sizes = np.full(count, -1).data
+        """Of the fixed region that a group is part of; -1: it is small still."""
+        self.fixed_firsts = np.zeros(count, np.int64).data
+        self.parts: dict[int, list[int]] = {}
+        """Members of groups of several."""
+        self._neighbours, self._bounds = cluster.others.data, cluster.bounds.data
+        self._own = cluster.fixed_sizes.data, cluster.fixed_firsts.data, cluster.fixed_values.data
 
     def group_of(self, member: int) -> int:
         """Return the group of a member."""
@@ -80,7 +95,7 @@ class _Groups:
         return member
 
     def settle(self, group: int) -> int | None:
-        """Give the smallest group the class of its largest neighbour; return the group again if it is small still."""
+        """Give the smallest group the class of its largest neighbour; return what it has grown to if that is small."""
         near, rank, value = self._around(group)
         if rank == NOBODY:
             return None
@@ -88,8 +103,8 @@ class _Groups:
         alike = [other for other in near if self.values[other] == value]
         if rank[0] >= self.least:
             for other in (group, *alike):
-                if self.fixed[other] is None:
-                    self.fixed[other] = rank
+                if self.fixed_sizes[other] < 0:
+                    self.fixed_sizes[other], self.fixed_firsts[other] = rank[0], -rank[1]
             return None
         return self._grow(group, alike)
 
@@ -98,14 +113,16 @@ class _Groups:
         sizes, firsts, values = self._own
         near: set[int] = set()
         rank, value = NOBODY, 0
-        for part in self.parts[group] or (group,):
+        for part in self.parts.get(group, (group,)):
             own = (sizes[part], -firsts[part])
             if own > rank:
                 rank, value = own, values[part]
-            near.update(self._neighbours[self._bounds[part] : self._bounds[part + 1]])
-        near = {self.group_of(other) for other in near} - {group}
+            near.update(map(self.group_of, self._neighbours[self._bounds[part] : self._bounds[part + 1]]))
+        near.discard(group)
         for other in near:
-            its = self.fixed[other] or (self.sizes[other], -self.firsts[other])
+            its = (self.fixed_sizes[other], -self.fixed_firsts[other])
+            if its[0] < 0:
+                its = (self.sizes[other], -self.firsts[other])
             if its > rank:
                 rank, value = its, self.values[other]
         return near, rank, value
@@ -113,18 +130,16 @@ class _Groups:
     def _grow(self, group: int, others: list[int]) -> int | None:
         """Make small groups of one class a single one; return it if it is small still."""
         # The shorter lists are moved.
-        whole = max((group, *others), key=lambda each: len(self.parts[each] or ""))
-        parts = self.parts[whole] or [whole]
+        whole = max((group, *others), key=lambda each: len(self.parts.get(each, "")))
+        parts = self.parts.setdefault(whole, [whole])
         for each in (group, *others):
             if each != whole:
-                parts += self.parts[each] or [each]
-                self.parts[each] = None
+                parts += self.parts.pop(each, [each])
                 self.into[each] = whole
                 self.sizes[whole] += self.sizes[each]
                 self.firsts[whole] = min(self.firsts[whole], self.firsts[each])
-        self.parts[whole] = parts
         self.values[whole] = self.values[others[0]]
         if self.sizes[whole] < self.least:
             return whole
-        self.fixed[whole] = (self.sizes[whole], -self.firsts[whole])
+        self.fixed_sizes[whole], self.fixed_firsts[whole] = self.sizes[whole], self.firsts[whole]
         return None

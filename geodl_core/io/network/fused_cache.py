@@ -24,7 +24,7 @@ FOLDER = "fused"
 
 
 def fused_key(model: Model, feed: Feed, wanted: Yield, more: tuple[object, ...] = ()) -> str:
-    """Return the content hash of all that a fused graph depends on; `more` is what JSON takes of other graphs' facts."""
+    """Return the content hash of all that a fused graph depends on; `more` are facts of other kinds of graphs."""
     preprocessing = None if feed.preprocessing is None else feed.preprocessing.graph.digest
     facts = {
         "version": [FUSE_VERSION, *map(_version, ("geodl", "onnx"))],

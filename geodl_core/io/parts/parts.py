@@ -74,6 +74,10 @@ class PartWriter:
         """Add an array."""
         self._write_array(f"{name}.npy", values)
 
+    def add_bytes(self, name: str, content: bytes) -> None:
+        """Add bytes as they are."""
+        self._write(name, content)
+
     def _write(self, name: str, content: bytes) -> None:
         self.archive.writestr(zipfile.ZipInfo(name, NO_TIME), content)
 

@@ -59,4 +59,4 @@ def write_class_polygons(path: Path, shapes: npt.NDArray[np.object_], crs: str, 
         StoreError: the file cannot be written.
     """
     frame = gpd.GeoDataFrame(dict(columns), geometry=shapes, crs=crs)
-    write_features(frame, path)
+    write_features(frame, path, layer="classes")

@@ -77,7 +77,9 @@ def _read_layer(file: Path) -> gpd.GeoDataFrame:
         found = f"{len(placed)}: {', '.join(placed)}" if placed else "none"
         hint = "write the one you mean to a file of its own"
         raise InputError(f"{file}: expected one layer with geometries, found {found}", hint=hint)
-    frame = gpd.read_file(file, layer=placed[0], engine="pyogrio", use_arrow=True)
+    # Of FlatGeobuf with features that are nowhere, GDAL 3.12's columns crash the process.
+    is_safe = file.suffix.lower() != ".fgb"
+    frame = gpd.read_file(file, layer=placed[0], engine="pyogrio", use_arrow=is_safe)
     if file.suffix.lower() == ".fgb":
         # GDAL takes the end of a FlatGeobuf file that was cut off for the end of its features.
         expected = pyogrio.read_info(file, layer=placed[0])["features"]  # -1 where the file does not say
@@ -95,10 +97,15 @@ def _read_geoparquet(file: Path) -> gpd.GeoDataFrame:
         raise InputError(f"{file}: expected GeoParquet with geometries: {str(error)[:120]}") from error
 
 
-def write_features(frame: gpd.GeoDataFrame, path: Path) -> None:
+def write_features(frame: gpd.GeoDataFrame, path: Path, layer: str = LAYER) -> None:
     """Write a table of features in the format of the path's suffix, whole or not at all; same table, same bytes.
 
     GeoJSON is brought to OGC:CRS84 where the table has a CRS (RFC 7946, section 4). The index is left out.
+
+    Args:
+        frame: the table.
+        path: whose suffix says the format.
+        layer: its name, in formats whose files have several.
 
     Raises:
         InputError: the suffix is of no format that can be written, or the format has no place for a column.
@@ -118,8 +125,11 @@ def write_features(frame: gpd.GeoDataFrame, path: Path) -> None:
         if frame.crs is not None and (kind == "geojson" or frame.crs == WGS84):
             frame = frame.to_crs(GDAL_WGS84)
         options = _layer_options(kind, frame.crs is not None)
+        if kind == "fgb" and frame.geometry.isna().any():
+            # Its index has no place for what is nowhere.
+            options["SPATIAL_INDEX"] = "NO"
         with warnings.catch_warnings(category=UserWarning, action="ignore"):  # that there is no CRS is known
-            pyogrio.write_dataframe(frame, draft, layer=LAYER, driver=DRIVERS[kind], layer_options=options)
+            pyogrio.write_dataframe(frame, draft, layer=layer, driver=DRIVERS[kind], layer_options=options)
         _settle(draft, kind)
 
 

@@ -3,13 +3,13 @@
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from rasterio._err import CPLE_BaseError  # what GDAL raises where rasterio gives it no class of its own
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
-from scipy import ndimage
 
 from geodl_core.domain.classes import ClassEntry
 from geodl_core.domain.detection.detections import Detections, take
@@ -36,8 +36,10 @@ EDGE = (16, 16, 16)
 """Round all lines, so that they are seen on any ground."""
 MOST_DRAWN = 50_000
 """More objects than this are shown as their density."""
-DENSITY_PX = 1.0
-"""Standard deviation by which it is smoothed, in pixels of the picture."""
+SMOOTHING = 4
+"""Times that it is averaged with its neighbour along each side: the binomial 1 4 6 4 1, as wide as a pixel."""
+PNG_LEVEL = 3
+"""GDAL's own, 6, takes three times as long and saves a tenth."""
 CHUNK_OBJECTS = 2048
 """Traced at a time."""
 
@@ -108,13 +110,22 @@ def _draw_density(picture: Picture, bounds: Floats, colours: Picture) -> None:
     cols = ((bounds[:, 0] + bounds[:, 2]) / 2).astype(np.int64).clip(0, width - 1)
     rows = ((bounds[:, 1] + bounds[:, 3]) / 2).astype(np.int64).clip(0, height - 1)
     places = rows * width + cols
-    weights = (np.ones(len(places)), *colours.T)
-    layers = [np.bincount(places, weight, height * width) for weight in weights]
-    count, *sums = (ndimage.gaussian_filter(layer.reshape(height, width), DENSITY_PX) for layer in layers)
+    layers = [np.bincount(places, weight, height * width) for weight in (None, *colours.T)]
+    count, *sums = _smoothed(np.asarray(layers, np.float32).reshape(-1, height, width))
     typical = np.percentile(count[count > 0], 90)
     opacity = np.sqrt((count / typical).clip(0, 1))[..., None]
-    mixed = np.stack(sums, -1) / np.maximum(count, np.finfo(np.float64).tiny)[..., None]
+    mixed = np.stack(sums, -1) / np.maximum(count, np.finfo(np.float32).tiny)[..., None]
     picture[:] = np.rint(picture * (1 - opacity) + mixed.clip(0, 255) * opacity)
+
+
+def _smoothed(layers: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return (K, H, W) layers smoothed, with what lies beyond the border mirrored at it."""
+    beyond = SMOOTHING // 2
+    smooth: npt.NDArray[Any] = np.pad(layers, ((0, 0), (beyond, beyond), (beyond, beyond)), "symmetric")
+    for _ in range(SMOOTHING):
+        smooth = (smooth[:, 1:] + smooth[:, :-1]) / 2
+        smooth = (smooth[:, :, 1:] + smooth[:, :, :-1]) / 2
+    return np.asarray(smooth, np.float32)
 
 
 def _draw_objects(picture: Picture, detections: Detections, scale: tuple[float, float], colours: Picture) -> None:
@@ -127,9 +138,9 @@ def _draw_objects(picture: Picture, detections: Detections, scale: tuple[float, 
     height, width = picture.shape[:2]
     # Each pixel holds the rank of the object that is drawn there last; lines get their width by the highest near it.
     ranks = np.full(picture.shape[:2], -1, np.int32)
-    for chosen, thickness in ((is_bold, 2), (~is_bold, 1)):
+    for is_wide in (True, False):
         thin = np.full(picture.shape[:2], -1, np.int32)
-        drawn = np.flatnonzero(chosen[order])
+        drawn = np.flatnonzero(is_bold[order] == is_wide)
         for first in range(0, len(drawn), CHUNK_OBJECTS):
             part = drawn[first : first + CHUNK_OBJECTS]
             dots, others = part[is_dot[order[part]]], part[~is_dot[order[part]]]
@@ -140,10 +151,19 @@ def _draw_objects(picture: Picture, detections: Detections, scale: tuple[float, 
                 points, line = _points(lines)
                 cols, rows = points.clip(0, (width - 1, height - 1)).T
                 thin[rows, cols] = some[of[line]]
-        np.maximum(ranks, ndimage.maximum_filter(thin, thickness, mode="constant", cval=-1), out=ranks)
+        np.maximum(ranks, _bold(thin) if is_wide else thin, out=ranks)
     is_drawn = ranks >= 0
-    picture[ndimage.binary_dilation(is_drawn, np.ones((3, 3), np.bool_)) & ~is_drawn] = EDGE
+    # Bold twice over, back by a pixel, is a pixel more on all sides.
+    picture[_bold(_bold(np.pad(is_drawn, ((0, 1), (0, 1)))))[1:, 1:] & ~is_drawn] = EDGE
     picture[is_drawn] = colours[order[ranks[is_drawn]]]
+
+
+def _bold(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return the greatest of each pixel and those before it, above it and both."""
+    bold = values.copy()
+    np.maximum(bold[1:], values[:-1], out=bold[1:])
+    np.maximum(bold[:, 1:], bold[:, :-1].copy(), out=bold[:, 1:])
+    return bold
 
 
 def _fillings(bounds: Floats) -> tuple[Floats, Integers]:
@@ -192,6 +212,6 @@ def _png(picture: Picture) -> bytes:
     with MemoryFile() as memory, warnings.catch_warnings():
         # Pictures have no place on Earth.
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with memory.open(**profile) as target:
+        with memory.open(**profile, ZLEVEL=PNG_LEVEL) as target:
             target.write(np.moveaxis(picture, -1, 0))
         return bytes(memory.getbuffer())

@@ -53,12 +53,14 @@ def _column(frame: gpd.GeoDataFrame, path: Path, name: str) -> gpd.GeoSeries:
 
 
 def _scores(frame: gpd.GeoDataFrame, path: Path, name: str) -> npt.NDArray[np.float64]:
-    values = _column(frame, path, name).tolist()
+    column = _column(frame, path, name)
+    values = column.tolist()
     scores = np.asarray([_number(value) for value in values], np.float64)
     strange = np.flatnonzero(~np.isfinite(scores))
     if len(strange):
         row = int(strange[0])
-        raise InputError(f"{path}: row {row + 1}: {name}: expected a number, found {values[row]!r}")
+        found = "none" if column.isna().iloc[row] else repr(values[row])
+        raise InputError(f"{path}: row {row + 1}: {name}: expected a number, found {found}")
     return scores
 
 

@@ -138,6 +138,9 @@ def test_init_refuses_to_overwrite(net: Path) -> None:
         ("--tile-size", "0"),
         ("--threshold", "2"),
         ("--layout", "HWC"),
+        ("--type", "Detection"),
+        ("--config", "form"),
+        ("--config", "=yolo"),
     ],
 )
 def test_init_with_options_that_cannot_be(
@@ -150,19 +153,29 @@ def test_init_with_options_that_cannot_be(
 
 
 def test_init_without_a_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A network that is missing, is none, or classifies no pixels exits with 2 and leaves no definition."""
+    """A network that is missing, is none, or answers nothing that geodl knows exits with 2 and leaves no definition."""
     (tmp_path / "text.onnx").write_text("hello")
-    row = helper.make_graph(
-        [helper.make_node("GlobalAveragePool", ["x"], ["m"]), helper.make_node("Flatten", ["m"], ["y"])],
+    number = helper.make_graph(
+        [helper.make_node("ReduceMean", ["x"], ["y"], keepdims=0)],
         "g",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 64, 64])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [])],
     )
-    save(row, tmp_path / "row.onnx")
-    for name in ("none.onnx", "text.onnx", "row.onnx"):
+    save(number, tmp_path / "number.onnx")
+    for name in ("none.onnx", "text.onnx", "number.onnx"):
         assert exit_code("model", "init", tmp_path / name) == 2
         assert capsys.readouterr().err.startswith("error: ")
     assert not list(tmp_path.glob("*.emd"))
+
+
+def test_init_of_another_kind(net: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A type that the network cannot be, and what is said of answers that it has not, are refused."""
+    for words in (("--type", "ObjectDetection"), ("--type", "ObjectClassification"), ("--architecture", "YOLOv8")):
+        assert exit_code("model", "init", net, *words) == 2
+        assert capsys.readouterr().err.startswith("error: ")
+    assert not list(net.parent.glob("*.emd"))
+    run("model", "init", net, "--type", "ImageClassification")
+    assert document_of(net.with_suffix(".emd"))["ModelType"] == "ImageClassification"
 
 
 # inspect

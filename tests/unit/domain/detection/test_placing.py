@@ -1,5 +1,7 @@
 """Objects in the output CRS, against shapely, PROJ and geodesics; the antimeridian and the poles."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyproj
 import pytest
@@ -23,6 +25,7 @@ GRIDS = {
 }
 ACROSS = Grid("EPSG:32601", (100.0, 0.0, 320000.0, 0.0, -100.0, 7000000.0), 2000, 600)
 """Its middle column lies near longitude 180."""
+FROM_EAST_ACROSS = Grid("EPSG:32601", (-100.0, 0.0, 380000.0, 0.0, -100.0, 7000000.0), 2000, 600)
 POLE = Grid("EPSG:3031", (1000.0, 0.0, -500e3, 0.0, -1000.0, 500e3), 1000, 1000)
 
 
@@ -74,6 +77,15 @@ def test_boxes_of_any_grid_run_counter_clockwise(steps, turn):
     assert ring.area == pytest.approx(48 * abs(steps[0] * steps[1]), rel=1e-4)
 
 
+def test_boxes_without_an_area_leave_the_others_counter_clockwise():
+    """One that is a line is kept as it is, among others that had to be turned round."""
+    boxes = np.array([[3, 4, 9, 12], [3, 4, 9, 4], [20, 20, 30, 21]], np.float32)
+    placed = place_boxes(boxes, Grid(UTM, NORTH_UP, 100, 100), UTM)
+    shapes = shapely.polygons(np.moveaxis(placed.corners, (0, 1, 2), (2, 1, 0)))
+    assert shapely.is_ccw(shapely.get_exterior_ring(shapes))[[0, 2]].all()
+    assert shapes[1].bounds == (500030.0, 5099960.0, 500090.0, 5099960.0)
+
+
 @pytest.mark.parametrize("crs", [UTM, WGS84])
 def test_outlines_of_boxes_lie_where_boxes_lie(crs):
     """Rectangles given as outlines come out as boxes do."""
@@ -113,15 +125,16 @@ def test_simplified_outlines_keep_their_holes_and_boxes_their_corners():
 
 
 @pytest.mark.parametrize("as_outlines", [False, True])
-def test_objects_across_the_antimeridian_are_cut_there(as_outlines):
+@pytest.mark.parametrize("grid", [ACROSS, FROM_EAST_ACROSS], ids=["from the west", "from the east"])
+def test_objects_across_the_antimeridian_are_cut_there(as_outlines, grid):
     """Both halves lie within -180 … 180, their areas are the whole's, and all others lie on one side."""
-    boxes = random_boxes(500, ACROSS, size=80)
-    placed = place_outlines(as_shapes(boxes), ACROSS, WGS84) if as_outlines else place_boxes(boxes, ACROSS, WGS84)
+    boxes = random_boxes(500, grid, size=80)
+    placed = place_outlines(as_shapes(boxes), grid, WGS84) if as_outlines else place_boxes(boxes, grid, WGS84)
     west, _, east, _ = placed.bounds
     crossing = np.flatnonzero(west > east)
     assert len(crossing) > 5
     shapes = dict(zip(placed.rows.tolist(), placed.shapes, strict=True))
-    jumping = oracle(boxes, ACROSS, WGS84)
+    jumping = oracle(boxes, grid, WGS84)
     for row in crossing.tolist():
         cut = shapes[row]
         assert cut.geom_type == "MultiPolygon"
@@ -151,10 +164,12 @@ def test_grids_from_0_to_360_are_brought_home():
     np.testing.assert_allclose(centres.bounds[0], [171.05, 180.0, -174.95], atol=1e-9)
 
 
-def test_a_box_around_a_pole_holds_it():
-    """It becomes a valid polygon from side to side of the map, down to the pole."""
-    boxes = np.array([[490, 495, 505, 510], [700, 700, 710, 710]], np.float32)
-    for placed in (place_boxes(boxes, POLE, WGS84), place_outlines(as_shapes(boxes), POLE, WGS84)):
+@pytest.mark.parametrize("transform", [POLE.transform, (0.0, 1000.0, -500e3, 1000.0, 0.0, -500e3)])
+@pytest.mark.parametrize("around", [(490, 495, 505, 510), (495, 495, 505, 505)])
+def test_a_box_around_a_pole_holds_it(around, transform):
+    """It becomes a valid polygon from side to side of the map, down to the pole, wherever its corners start."""
+    boxes, grid = np.array([around, [700, 700, 710, 710]], np.float32), replace(POLE, transform=transform)
+    for placed in (place_boxes(boxes, grid, WGS84), place_outlines(as_shapes(boxes), grid, WGS84)):
         shape = dict(zip(placed.rows.tolist(), placed.shapes, strict=True))[0]
         assert shape.is_valid
         assert placed.bounds[:3, 0].tolist() == [-180, -90, 180]

@@ -446,3 +446,110 @@ def test_ultraface(shared, car_park):
     for name in (None, "SSD"):
         decoder = choose_decoder(emd_of(1, name=name, config=ULTRAFACE), outside, probe)
         assert (decoder.form, decoder.classes, decoder.first_label) == ("ssd raw", 1, 1)
+
+
+def probed(*outputs, size=(256, 256)):
+    """A graph without a file, and its answer."""
+    answer = {name: np.asarray(array) for name, array in outputs}
+    shapes = [(name, str(array.dtype), array.shape) for name, array in answer.items()]
+    return graph(*shapes, image=(1, 3, *size)), answer
+
+
+def rows_of(count, *filled):
+    rows = np.zeros((1, count, len(filled[0])), "float32")
+    rows[0, 5 : 5 + len(filled)] = filled
+    return rows
+
+
+NEAR, FAR = [60, 70, 20, 30, 0.9, 0.95, 0.01, 0.02], [120, 170, 30, 30, 0.9, 0.01, 0.01, 0.92]
+SHARES = [0.2, 0.3, 0.1, 0.1, 0.9, 0.95, 0.01, 0.02]
+CORNERS = [[60, 70, 80, 90, 0.9, 0], [20, 10, 70, 90, 0.8, 2]]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "form", "fields"),
+    [
+        ([("o", rows_of(4032, NEAR, FAR))], "yolo", {"coordinates": "pixels", "has_objectness": True}),
+        ([("o", rows_of(4032, SHARES))], "yolo", {"coordinates": "normalised"}),
+        ([("o", rows_of(1344, NEAR, FAR))], "yolo", {"coordinates": "pixels"}),
+        ([("o", rows_of(1344, [0.3, 0.4, 1.4, -0.3, *NEAR[4:]]))], "yolox", {}),
+        ([("o", rows_of(1344, [0.3, 0.4, 1.4, 2.3, *NEAR[4:]]))], "yolox", {}),
+        ([("o", np.array([CORNERS], "float32"))], "finished", {"coordinates": "pixels", "settings": {}}),
+        ([("o", np.zeros((1, 100, 6), "float32"))], "finished", {"coordinates": "pixels"}),
+        ([("o", rows_of(40, [0.2, 0.3, 0.4, 0.5, 0.9, 0]))], "finished", {"coordinates": "normalised"}),
+        ([("o", rows_of(40, [60, 70, 80, 90, 87, 0], [60, 70, 80, 90, 61, 1]))], "finished", {"settings": {}}),
+        (
+            [("o", np.array([[0, 60, 70, 80, 90, 2, 0.9]], "float32"))],
+            "finished",
+            {"settings": {"order": "xyxy class score"}},
+        ),
+        (
+            [("o", np.array([[[[0, 1, 0.9, 0.1, 0.1, 0.3, 0.4], [-1, 0, 0, 0, 0, 0, 0]]]], "float32"))],
+            "finished",
+            {"coordinates": "normalised", "settings": {"order": "class score xyxy"}},
+        ),
+        (
+            [("dets", np.array([[[60, 70, 80, 90, 0.9], [0] * 5]], "float32")), ("labels", np.array([[2, -1]]))],
+            "torchvision",
+            {"first_label": 0, "coordinates": "pixels"},
+        ),
+        (
+            [
+                ("num_dets", np.array([[1]], "int32")),
+                ("det_boxes", np.array([[[60, 70, 80, 90], [0] * 4]], "float32")),
+                ("det_scores", np.array([[0.9, 0]], "float32")),
+                ("det_classes", np.array([[2, -1]], "int32")),
+            ],
+            "torchvision",
+            {"first_label": 0, "coordinates": "pixels"},
+        ),
+        (
+            [
+                ("boxes", np.array([[60, 70, 80, 90]], "float32")),
+                ("labels", np.array([2], "float32")),
+                ("scores", np.array([0.9], "float32")),
+            ],
+            "torchvision",
+            {"tensors": ("boxes", "labels", "scores"), "first_label": 1},
+        ),
+        (
+            [
+                ("a", np.array([[[0.1, 0.2, 0.3, 0.5], [0] * 4]], "float32")),
+                ("a:1", np.array([[1, 0]], "float32")),
+                ("a:2", np.array([[0.9, 0.1]], "float32")),
+                ("a:3", np.array([2], "float32")),
+            ],
+            "tensorflow",
+            {"tensors": ("a", "a:2", "a:1", "a:3"), "first_label": 0, "coordinates": "normalised"},
+        ),
+    ],
+)
+def test_answers_with_little_in_them(outputs, form, fields):
+    """Few objects among rows of zeros tell enough: layouts of exporters, coordinates, columns, first labels."""
+    decoder = choose_decoder(emd_of(3), *probed(*outputs))
+    assert decoder.form == form
+    assert {key: getattr(decoder, key) for key in fields} == fields
+
+
+def test_anchors_of_fastai():
+    """Esri's FastaiSSD has its anchors in its code: 3 grids of 9, scores of sigmoids, the background last."""
+    outside, answer = probed(
+        ("scores", np.full((1, 189, 4), -4.0, "float32")), ("boxes", np.zeros((1, 189, 4), "float32"))
+    )
+    answer["scores"][0, 7, 1] = 3
+    decoder = choose_decoder(emd_of(3, name="FastaiSSD"), outside, answer)
+    assert (decoder.form, decoder.classes, decoder.is_activated) == ("ssd raw", 3, False)
+    (checked,) = decode_answer(tuple(answer[name] for name in decoder.tensors), decoder, (256, 256), 0.5)
+    # The eighth anchor: the first of 16 cells, zoom 1.3, half as wide as high.
+    np.testing.assert_allclose(checked.found.boxes, [[11.2, -9.6, 52.8, 73.6]], atol=1e-4)
+    assert checked.found.labels.tolist() == [1]
+
+
+def test_an_answer_that_is_not_finite_is_refused_when_it_is_decoded():
+    """One answer with NaN does not hinder the choice of a decoder, whose work it then stops."""
+    rows = rows_of(4032, NEAR, FAR)
+    rows[0, 9, 5] = np.nan
+    decoder = choose_decoder(emd_of(3), *probed(("o", rows)))
+    assert decoder.form == "yolo"
+    with pytest.raises(ModelError, match="NaN"):
+        decode_answer((rows,), decoder, (256, 256), 0.5)

@@ -283,3 +283,24 @@ def test_rows_follow_the_curve_in_formats_that_keep_their_order(tmp_path):
         path = tmp_path / f"found{FORMATS[kind]}"
         write_vector(path, detections, SPEC, kind)
         assert read_features(path).tile.tolist() == order
+
+
+@pytest.mark.parametrize("suffix", [".fgb", ".gpkg", ".geojson", ".parquet"])
+def test_features_that_are_nowhere(tmp_path, suffix):
+    """A row without a geometry is written and read like the others, in every format."""
+    frame = gpd.GeoDataFrame({"number": [1, 2]}, geometry=[shapely.box(1, 2, 3, 4), None], crs="EPSG:4326")
+    path = tmp_path / f"some{suffix}"
+    write_features(frame, path)
+    found = read_features(path)
+    assert found["number"].tolist() == [1, 2]
+    assert shapely.equals(found.geometry.iloc[0], shapely.box(1, 2, 3, 4))
+    assert found.geometry.iloc[1] is None
+
+
+def test_a_layer_has_the_name_that_it_is_given(tmp_path):
+    """GeoPackage names its layer as asked, and detections else."""
+    frame = gpd.GeoDataFrame({"number": [1]}, geometry=[shapely.box(1, 2, 3, 4)], crs="EPSG:4326")
+    write_features(frame, tmp_path / "some.gpkg", layer="classes")
+    write_features(frame, tmp_path / "other.gpkg")
+    assert pyogrio.list_layers(tmp_path / "some.gpkg")[0, 0] == "classes"
+    assert pyogrio.list_layers(tmp_path / "other.gpkg")[0, 0] == "detections"

@@ -1,0 +1,244 @@
+"""The application: a catalog and a few values in, an ASGI application out. Nothing is read from the environment."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic_settings import SettingsConfigDict
+from stac_fastapi.api.app import StacApi
+from stac_fastapi.api.middleware import ProxyHeaderMiddleware
+from stac_fastapi.api.models import (
+    ItemCollectionUri,
+    create_get_request_model,
+    create_post_request_model,
+    create_request_model,
+)
+from stac_fastapi.extensions.collection_search import CollectionSearchExtension
+from stac_fastapi.extensions.fields import FieldsConformanceClasses, FieldsExtension
+from stac_fastapi.extensions.filter import FilterConformanceClasses
+from stac_fastapi.extensions.free_text import FreeTextConformanceClasses, FreeTextExtension
+from stac_fastapi.extensions.pagination import TokenPaginationExtension
+from stac_fastapi.extensions.query import QueryConformanceClasses, QueryExtension
+from stac_fastapi.extensions.sort import SortConformanceClasses, SortExtension
+from stac_fastapi.types.config import ApiSettings
+from stac_fastapi.types.extension import ApiExtension
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import JSONResponse, Response
+
+from geodl_core.catalog.api.aggregation import AggregationClient, CatalogAggregationExtension
+from geodl_core.catalog.api.backend import ServedCatalog
+from geodl_core.catalog.api.core import CoreClient
+from geodl_core.catalog.api.documents import STAC_VERSION
+from geodl_core.catalog.api.middleware import BodyLimit, KnownHosts, RequestLog
+from geodl_core.catalog.api.queryables import CatalogFilterExtension, QueryablesClient, SortablesClient
+from geodl_core.catalog.api.responses import answer_errors
+from geodl_core.catalog.api.transactions import (
+    create_collection,
+    create_items,
+    create_many,
+    delete_collection,
+    delete_item,
+    patch_collection,
+    patch_item,
+    replace_collection,
+    replace_item,
+)
+from geodl_core.catalog.api.write import Route, WriteExtension
+from geodl_core.errors import UnavailableError
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_COLLECTION, _ITEMS = "/collections/{collection_id}", "/collections/{collection_id}/items"
+_ITEM, _BULK = "/collections/{collection_id}/items/{item_id}", "/collections/{collection_id}/bulk_items"
+ROUTES = (
+    Route("POST", "/collections", "Create Collection", create_collection, "Collection"),
+    Route("PUT", _COLLECTION, "Replace Collection", replace_collection, "Collection"),
+    Route("PATCH", _COLLECTION, "Patch Collection", patch_collection, "Merge Patch or JSON Patch"),
+    Route("DELETE", _COLLECTION, "Delete Collection", delete_collection),
+    Route("POST", _ITEMS, "Create Items", create_items, "Item or FeatureCollection"),
+    Route("PUT", _ITEM, "Replace Item", replace_item, "Item"),
+    Route("PATCH", _ITEM, "Patch Item", patch_item, "Merge Patch or JSON Patch"),
+    Route("DELETE", _ITEM, "Delete Item", delete_item),
+    Route("POST", _BULK, "Create many Items", create_many, "Items by their ids"),
+)
+# pystac-client knows the sort extension by its class of version 1.0 alone.
+_SORT_1_0 = [f"https://api.stacspec.org/v1.0.0/{place}#sort" for place in ("item-search", "ogcapi-features")]
+_CQL2 = [
+    FilterConformanceClasses.BASIC_CQL2,
+    FilterConformanceClasses.CQL2_TEXT,
+    FilterConformanceClasses.CQL2_JSON,
+    FilterConformanceClasses.ADVANCED_COMPARISON_OPERATORS,
+    FilterConformanceClasses.CASE_INSENSITIVE_COMPARISON,
+    FilterConformanceClasses.ACCENT_INSENSITIVE_COMPARISON,
+    FilterConformanceClasses.BASIC_SPATIAL_FUNCTIONS,
+    FilterConformanceClasses.BASIC_SPATIAL_FUNCTIONS_PLUS,
+    FilterConformanceClasses.SPATIAL_FUNCTIONS,
+    FilterConformanceClasses.TEMPORAL_FUNCTIONS,
+    FilterConformanceClasses.ARRAY_FUNCTIONS,
+    FilterConformanceClasses.PROPERTY_PROPERTY,
+    FilterConformanceClasses.ARITHMETIC,
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ApiOptions:
+    """What may differ from one server to the next."""
+
+    title: str = "geodl"
+    description: str = "A catalog of geodl: scenes, results and models."
+    version: str = "1"
+    hosts: frozenset[str] | None = LOOPBACK
+    """Names that the server answers to, without ports; None answers to any."""
+    cors_origins: tuple[str, ...] = ()
+    """Sites whose pages may read and write."""
+    trusts_forwarded: bool = False
+    """Whether `Forwarded` and `X-Forwarded-*` headers say where the server is: only behind a proxy that sets them."""
+    body_bytes: int = 32 * 2**20
+    """The largest body with many Items."""
+    document_bytes: int = 4 * 2**20
+    """The largest body with one document, or with a search."""
+
+    def largest_body(self, path: str) -> int:
+        """Return how many bytes a request to a path may have."""
+        return self.body_bytes if path.endswith(("/items", "/bulk_items")) else self.document_bytes
+
+
+class _Settings(ApiSettings):
+    model_config = SettingsConfigDict(env_file=None, extra="ignore")
+
+
+def create_app(catalog: ServedCatalog, options: ApiOptions | None = None) -> FastAPI:
+    """Return the STAC API over a catalog.
+
+    Args:
+        catalog: stays the caller's, to be closed after the application.
+        options: by default those of a server on the loopback.
+    """
+    asked = options or ApiOptions()
+    extensions, searched = _extensions(catalog, asked), _search_extensions(catalog)
+    collections = _collection_search()
+    everything = [*searched, collections, *extensions]
+    api = StacApi(
+        settings=_settings(asked),
+        title=asked.title,
+        description=asked.description,
+        api_version=asked.version,
+        stac_version=STAC_VERSION,
+        client=CoreClient(catalog=catalog, landing_page_id="geodl"),
+        extensions=everything,
+        exceptions={},
+        search_get_request_model=create_get_request_model(searched),
+        search_post_request_model=create_post_request_model(searched),
+        items_get_request_model=_items_model(searched),
+        collections_get_request_model=collections.GET,
+        middlewares=_middlewares(asked),
+        health_check=lambda: {"status": "UP"},
+    )
+    answer_errors(api.app)
+    _add_probes(api.app, catalog)
+    return api.app
+
+
+def _settings(options: ApiOptions) -> ApiSettings:
+    # Each value is given: what is left out would be looked for in the environment.
+    return _Settings(
+        stac_fastapi_title=options.title,
+        stac_fastapi_description=options.description,
+        stac_fastapi_version=options.version,
+        stac_fastapi_landing_id="geodl",
+        enable_response_models=False,
+        enable_direct_response=False,
+        openapi_url="/api",
+        docs_url="/api.html",
+        root_path="",
+    )
+
+
+def _search_extensions(catalog: ServedCatalog) -> list[ApiExtension]:
+    """Return what item search understands; the Items of a Collection can be searched the same way."""
+    sort_classes = [
+        SortConformanceClasses.ITEM_SEARCH_SORT,
+        SortConformanceClasses.ITEM_SEARCH_SORTABLES,
+        SortConformanceClasses.FEATURES_SORT,
+        SortConformanceClasses.FEATURES_SORTABLES,
+        SortConformanceClasses.COLLECTION_SEARCH_SORTABLES,
+    ]
+    return [
+        CatalogFilterExtension(
+            client=QueryablesClient(catalog=catalog),
+            conformance_classes=[
+                FilterConformanceClasses.FILTER,
+                FilterConformanceClasses.SEARCH,
+                FilterConformanceClasses.ITEMS,
+                *_CQL2,
+            ],
+        ),
+        QueryExtension(conformance_classes=[QueryConformanceClasses.SEARCH, QueryConformanceClasses.ITEMS]),
+        SortExtension(client=SortablesClient(catalog=catalog), conformance_classes=[*sort_classes, *_SORT_1_0]),
+        FieldsExtension(conformance_classes=[FieldsConformanceClasses.SEARCH, FieldsConformanceClasses.ITEMS]),
+        FreeTextExtension(conformance_classes=[FreeTextConformanceClasses.SEARCH, FreeTextConformanceClasses.ITEMS]),
+        TokenPaginationExtension(),
+    ]
+
+
+def _collection_search() -> CollectionSearchExtension:
+    return CollectionSearchExtension.from_extensions(
+        [
+            FreeTextExtension(conformance_classes=[FreeTextConformanceClasses.COLLECTIONS]),
+            SortExtension(conformance_classes=[SortConformanceClasses.COLLECTION_SEARCH_SORT]),
+            FieldsExtension(conformance_classes=[FieldsConformanceClasses.COLLECTIONS]),
+            TokenPaginationExtension(),
+        ]
+    )
+
+
+def _extensions(catalog: ServedCatalog, options: ApiOptions) -> list[ApiExtension]:
+    return [
+        CatalogAggregationExtension(client=AggregationClient(catalog=catalog)),
+        WriteExtension(catalog=catalog, routes=ROUTES, document_bytes=options.document_bytes),
+    ]
+
+
+def _items_model(extensions: list[ApiExtension]) -> Any:
+    return create_request_model("ItemsRequest", ItemCollectionUri, extensions, request_type="GET")
+
+
+def _middlewares(options: ApiOptions) -> list[Middleware]:
+    """Return what stands before the routes; each is put before those that come earlier in the list."""
+    found = [Middleware(BodyLimit, largest=options.largest_body)]
+    if options.cors_origins:
+        methods = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+        headers = ["Content-Type", "If-Match", "If-None-Match", "Authorization"]
+        shown = ["ETag", "Location"]
+        found.append(
+            Middleware(
+                CORSMiddleware,
+                allow_origins=list(options.cors_origins),
+                allow_methods=methods,
+                allow_headers=headers,
+                expose_headers=shown,
+                max_age=600,
+            )
+        )
+    if options.hosts is not None:
+        found.append(Middleware(KnownHosts, hosts=options.hosts))
+    if options.trusts_forwarded:
+        found.append(Middleware(ProxyHeaderMiddleware))
+    return [*found, Middleware(RequestLog)]
+
+
+def _add_probes(app: FastAPI, catalog: ServedCatalog) -> None:
+    def alive() -> Response:
+        """Say that the process answers."""
+        return JSONResponse({"status": "ok"})
+
+    def ready() -> Response:
+        """Say whether the catalog can be read now."""
+        try:
+            catalog.check()
+        except UnavailableError as err:
+            return JSONResponse({"status": "unavailable", "description": err.message}, status_code=503)
+        return JSONResponse({"status": "ready"})
+
+    app.add_api_route("/healthz", alive, methods=["GET"], tags=["Liveliness/Readiness"])
+    app.add_api_route("/readyz", ready, methods=["GET"], tags=["Liveliness/Readiness"])
