@@ -103,6 +103,8 @@ def _operator(name: str, args: list[Tree], negated: bool) -> Sql:
         return joined(word, [_condition(arg, negated) for arg in args])
     if lower == "not":
         return _condition(_exactly(name, args, 1)[0], not negated)
+    if lower == "between" and len(args) == 2 and isinstance(args[1], list):  # as a draft of CQL2 had it
+        args = [args[0], *args[1]]
     for family, count, build in _FAMILIES:
         if lower in family:
             return build(lower, _exactly(name, args, count), negated)

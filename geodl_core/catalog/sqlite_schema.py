@@ -15,7 +15,7 @@ APPLICATION_ID = 0x67656F64
 """`geod`: tells a catalog from any other SQLite file."""
 BUSY_S = 60.0
 """How long a writer waits for its turn."""
-QUERYABLES = ("eo:cloud_cover", "grid:code", "created", "geodl:model", "geodl:job_id", "updated", "platform")
+QUERYABLES = ("eo:cloud_cover", "grid:code", "created", "geodl:model", "geodl:job_id", "updated")
 """Properties with an index of their own, so that filters and sorts on them do not read every Item. New ones come
 last: the place in this list is the name of the index."""
 

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 @click.option("--keep-parts", is_flag=True, help="Keep the parts after registering.")
 @click.option("--json", "is_json", is_flag=True, help="Print one JSON object, for machines.")
 def run(items: tuple[str, ...], model: str, is_json: bool, **options: Any) -> None:
-    """Classify the pixels of a STAC Item with a model, and register the result.
+    """Classify the pixels of a STAC Item, or find its objects, with a model, and register the result.
 
     ITEM is the path or URL of a STAC Item, or catalog:COLLECTION/ID for one of the catalog; or of a raster that GDAL
     reads, a folder of such rasters, which are run one after the other, an ArcGIS image service, a WMS GetMap request or
-    map tiles. The result is a cloud-optimised GeoTIFF and a STAC Item in --out, found by `geodl search`. A finished run
-    repeated prints its Item and does nothing; a stopped one goes on.
+    map tiles. The result is a cloud-optimised GeoTIFF, or of a detector GeoParquet, and a STAC Item in --out, found by
+    `geodl search`. A finished run repeated prints its Item and does nothing; a stopped one goes on.
 
     Several Items are run one after the other; with --mosaic they are one scene, each pixel of the first that has it.
 
@@ -36,6 +36,7 @@ def run(items: tuple[str, ...], model: str, is_json: bool, **options: Any) -> No
       geodl run https://example.com/items/S2B_32UQU.json --model model.dlpk --out results
       geodl run catalog:sentinel-2-l2a/S2B_32UQU --model water.emd --catalog results/catalog.db
       geodl run orchard.tif --model trees.emd
+      geodl run harbour.tif --model ships.emd --max-object 60m --format gpkg
       geodl run item.json -m model.emd --band NearInfrared=B8A --arg tile_size=1024
       geodl run item.json -m landcover@1f2e --arg "padding 56;batch_size 4"
       geodl run item.json -m model.emd --aoi 12.9,47.7,13.3,48.0 --mask scl=3,8,9,10

@@ -3,14 +3,12 @@
 import logging
 import signal
 import socket
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import Any
 
 import click
 
 from geodl_core.settings import Settings
-
-if TYPE_CHECKING:  # heavy: paid by a server, not by --help
-    from fastapi import FastAPI
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 GRACE_S = 10
@@ -73,7 +71,7 @@ def _listener(host: str, port: int) -> socket.socket:
         ) from err
 
 
-def _run(app: "FastAPI", listener: socket.socket) -> None:
+def _run(app: Callable[..., Any], listener: socket.socket) -> None:
     import uvicorn
 
     config = uvicorn.Config(

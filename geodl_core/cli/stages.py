@@ -104,7 +104,7 @@ def shard(plan: str, n: int, of: int, force: bool, quiet: bool, **options: Any) 
 @click.option("--shards", type=click.IntRange(min=1), help="In how many it was run.  [default: as planned]")
 @click.option("--keep-parts", is_flag=True, help="Keep the parts.")
 def merge(plan: str, shards: int | None, keep_parts: bool) -> None:
-    """Merge the parts of a PLAN into its rasters, and write them beside it.
+    """Merge the parts of a PLAN into its rasters, or its table of objects, and write them beside it.
 
     \b
     Examples:

@@ -6,6 +6,9 @@ from concurrent.futures import Future
 from contextlib import closing, suppress
 from itertools import chain, groupby, islice
 
+import numpy as np
+import numpy.typing as npt
+
 from geodl_core.domain.detection.detections import Detections, join
 from geodl_core.domain.detection.detector import MARGIN_PX, seam_overlap
 from geodl_core.domain.detection.seams import SeamRule, settle
@@ -44,7 +47,7 @@ def detect_shards(planned: ScenePlan, tasks: Sequence[Task], finder: Finder) -> 
     announce_tasks(plan, tasks, finder.reader)
     rule = rule_of(planned)
     # Closed whatever happens, so that nothing is waited for that an error has made useless.
-    with closing(_found(plan, [[tile_at(plan, int(index)) for index in each] for each in numbers], finder)) as found:
+    with closing(_found(plan, numbers, finder)) as found:
         for task, indices in zip(tasks, numbers, strict=True):
             with write_part(task.path, task.header) as part:
                 try:
@@ -70,11 +73,11 @@ def rule_of(planned: ScenePlan) -> SeamRule:
     return SeamRule(seam_overlap(choice.nms_overlap), choice.seam_measure, margin_px, choice.merge_cut)
 
 
-def _found(plan: Plan, shards: Sequence[Sequence[Tile]], finder: Finder) -> Generator[Detections, None, None]:
+def _found(plan: Plan, shards: Sequence[npt.NDArray[np.int64]], finder: Finder) -> Generator[Detections, None, None]:
     """Yield the objects of each tile, in order, while later tiles are read and inferred."""
     pending: deque[Future[list[Detections]]] = deque()
     try:
-        for group in chain.from_iterable(_groups(tiles, finder.batch) for tiles in shards):
+        for group in chain.from_iterable(_groups(plan, indices, finder.batch) for indices in shards):
             pending.append(finder.pool.submit(_named, plan, group, finder))
             if len(pending) == finder.threads * IN_FLIGHT_PER_THREAD:
                 yield from _finished(pending, finder)
@@ -91,10 +94,10 @@ def _finished(pending: "deque[Future[list[Detections]]]", finder: Finder) -> Ite
         yield detections
 
 
-def _groups(tiles: Sequence[Tile], batch: int) -> Iterator[list[Tile]]:
+def _groups(plan: Plan, indices: npt.NDArray[np.int64], batch: int) -> Iterator[list[Tile]]:
     """Yield runs of at most a batch of tiles; where a run ends follows from the tiles' numbers, not from the shard."""
-    for _, group in groupby(tiles, key=lambda tile: tile.index // batch):
-        yield list(group)
+    for _, group in groupby(map(int, indices), key=lambda index: index // batch):
+        yield [tile_at(plan, index) for index in group]
 
 
 def _named(plan: Plan, tiles: Sequence[Tile], finder: Finder) -> list[Detections]:

@@ -1,7 +1,7 @@
 """Write what a detector's shards found: GeoParquet and other formats, preview and definition."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,8 @@ def write_detections(planned: ScenePlan, origin: Origin, tasks: Sequence[Task], 
     found = merge_detections(planned, tasks)
     choice = _choice(planned)
     spec = _spec(planned, origin, choice)
-    written = write_geoparquet(folder / OBJECTS_NAME, found.detections, spec)
+    # The catalog's own file has the same columns for every model and every user.
+    written = write_geoparquet(folder / OBJECTS_NAME, found.detections, replace(spec, arcgis_fields=False))
     for each in choice.formats:
         if each != "parquet":
             # Half a second for GDAL's readers and pandas, which GeoParquet alone does without.

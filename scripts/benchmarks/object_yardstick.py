@@ -3,19 +3,16 @@
     python -m scripts.benchmarks.object_yardstick mosaic IMAGE SIDE RASTER
     python -m scripts.benchmarks.object_yardstick blank SIDE RASTER
     python -m scripts.benchmarks.object_yardstick parts PLAN OBJECTS CELL SHARDS
-    python -m scripts.benchmarks.object_yardstick bound NETWORK TILES
 
 `mosaic` fills a square raster with an image, mirrored where it ends. `blank` writes a square raster of zeros, which
 takes no room. `parts` writes what the shards of a plan would have found, of objects in cells of so many pixels, and
 prints how many shards there are (0: as planned), how many candidates their tiles tell, and how many of these stay open.
-`bound` runs a network over so many ready tiles.
 """
 
 import json
 import sys
 
 import numpy as np
-import onnxruntime
 import rasterio
 from rasterio.crs import CRS
 from rasterio.transform import from_origin
@@ -110,16 +107,5 @@ def candidates(plan: Plan, objects: int, cell_px: int, class_ids: list[int]) -> 
     return Detections(moved, score, kinds[row].astype(np.int32), np.concatenate(tiles), np.zeros(len(row), np.uint8))
 
 
-def bound(network: str, tiles: str) -> None:
-    """Run a network as onnxruntime does by itself, on all processors."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
-    (image,) = session.get_inputs()
-    pixels = np.random.default_rng(SEED).random(image.shape, dtype=np.float32)
-    for _ in range(-(-int(tiles) // image.shape[0])):
-        session.run(None, {image.name: pixels})
-
-
 if __name__ == "__main__":
-    {"mosaic": mosaic, "blank": blank, "parts": parts, "bound": bound}[sys.argv[1]](*sys.argv[2:])
+    {"mosaic": mosaic, "blank": blank, "parts": parts}[sys.argv[1]](*sys.argv[2:])

@@ -33,6 +33,10 @@ class CoreClient(BaseCoreClient):
 
     catalog: ServedCatalog = attr.ib()
 
+    def extension_is_enabled(self, extension: str) -> bool:
+        """Whether there is an extension of this name; one of a subclass counts."""
+        return any(extension in (kind.__name__ for kind in type(one).__mro__) for one in self.extensions)
+
     def post_search(self, search_request: Any, **kwargs: Any) -> Any:
         """Answer `POST /search`."""
         body = search_request.model_dump(by_alias=True, exclude_unset=True, mode="json")

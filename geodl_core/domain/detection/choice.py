@@ -54,7 +54,7 @@ class DetectionChoice:
     formats: tuple[Format, ...] = ("parquet",)
     """Of the files; GeoParquet is always among them."""
     arcgis_fields: bool = False
-    """ArcGIS's names and percentages in the other formats."""
+    """ArcGIS's names of class and score, and percentages."""
 
     def __post_init__(self) -> None:
         if self.seam_measure not in MEASURES:

@@ -70,7 +70,7 @@ def make_detector(
     decoder = _require_all(emd, graph, told, opened)
     bands = bands_of(emd, opened, source)
     classes, labels, said = class_table(emd.Classes, decoder)
-    notes = [f"objects: {decoder.why}", *said] if decoder.why else list(said)
+    notes = [f"the answer: {decoder.why}", *said] if decoder.why else list(said)
     chip = chip_of(emd, source, layout, notes)
     result = next(tensor for tensor in graph.outputs if tensor.name == decoder.tensors[0])
     return Model(

@@ -61,5 +61,5 @@ def _merging() -> tuple[ModelArgument, ...]:
 def _written() -> tuple[ModelArgument, ...]:
     geometry = ModelArgument("geometry", "choice", "polygon", "of what is written", choices=GEOMETRIES)
     area = ModelArgument("area", "flag", False, "write each object's area in square metres on the ellipsoid")
-    text = "ArcGIS's field names, Class and Confidence in percent, in the files beside GeoParquet"
+    text = "ArcGIS's field names: Class, Classvalue, and Confidence in percent"
     return (geometry, area, ModelArgument("arcgis_fields", "flag", False, text))

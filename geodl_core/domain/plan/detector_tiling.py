@@ -15,7 +15,8 @@ def detector_tiling(model: Model, arguments: Arguments, grid: Grid) -> Tiling:
     """Return how a detector's tiles lie.
 
     An object is whole in the tile whose core holds its centre, if half of it and a margin fit into the halo. Where the
-    network's size allows, everything is a multiple of its stride, so that every tile starts at the same phase.
+    network's size allows, everything is a multiple of its stride, so that every tile starts at the same phase; unless
+    that leaves no core.
 
     Args:
         model: a detector.
@@ -29,11 +30,14 @@ def detector_tiling(model: Model, arguments: Arguments, grid: Grid) -> Tiling:
     read = tile_px(model, arguments)
     stride = model.halo.stride_px
     step = 1 if any(side % stride for side in read) or is_resized(model, read) else stride
-    halo = ceil(_halo(model, arguments, grid, read) / step) * step
+    least = ceil(_halo(model, arguments, grid, read))
+    halo = ceil(least / step) * step
     if not model.is_size_fixed and arguments.tile_size_px is None:
         # Narrower cores spend most of the work on what neighbours see too.
         height, width = (max(side, 4 * halo) for side in read)
         read = (height, width)
+    if min(read) - 2 * halo < step:
+        step, halo = 1, least
     height, width = ((side - 2 * halo) // step * step for side in read)
     if min(height, width) < 1:
         raise PlanError(

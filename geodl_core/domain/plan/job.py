@@ -185,7 +185,7 @@ def arguments_json(arguments: Arguments) -> dict[str, Any]:
         "aoi": arguments.area,
         "mask": {asset: list(values) for asset, values in arguments.masks.items()} or None,
         "test_time_augmentation": arguments.test_time_augmentation,
-        "merge_policy": arguments.merge_policy if arguments.test_time_augmentation else None,
+        "merge_policy": arguments.merge_policy if _is_merging(arguments) else None,
         "predict_background": None if arguments.predict_background else False,
         "return_probability_raster": arguments.probabilities,
         "precision": arguments.precision if arguments.precision != "fp32" else None,
@@ -197,6 +197,11 @@ def arguments_json(arguments: Arguments) -> dict[str, Any]:
         **_detection_json(arguments.detection),
     }
     return {name: value for name, value in given.items() if value is not None}
+
+
+def _is_merging(arguments: Arguments) -> bool:
+    """Say whether scores are merged otherwise than usual; detectors do not take that argument at all."""
+    return bool(arguments.test_time_augmentation) and arguments.merge_policy != "mean"
 
 
 def _detection_json(choice: DetectionChoice) -> dict[str, Any]:

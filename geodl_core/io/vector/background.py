@@ -42,8 +42,8 @@ def scene_background(plan: Plan, most_px: int = PREVIEW_PX) -> Picture | None:
         most_px: of the longer side.
 
     Returns:
-        (h, w, 3) the whole grid, each band stretched from its 2nd to its 98th percentile; None where reading would be
-        dear, as of a large file without overviews, or where a remote file cannot be read now.
+        (h, w, 3) the whole grid, each band stretched from its 2nd to its 98th percentile, bytes all alike; None where
+        reading would be dear, as of a large file without overviews, or where a remote file cannot be read now.
 
     Raises:
         DataError: a local file cannot be decoded.
@@ -62,7 +62,8 @@ def scene_background(plan: Plan, most_px: int = PREVIEW_PX) -> Picture | None:
     except StoreError:
         return None
     assert found is not None
-    return _stretched(*found)
+    is_picture = all(source.dtype == "uint8" for sources in layers for source in sources)
+    return _stretched(*found, is_picture)
 
 
 def _coarse(grid: Grid, share: float) -> Grid:
@@ -148,12 +149,14 @@ def _decimated(dataset: Any, source: BandSource, part: Window, step: float) -> t
         raise
 
 
-def _stretched(bands: Values, valid: Mask) -> Picture:
+def _stretched(bands: Values, valid: Mask, is_picture: bool) -> Picture:
+    """Return bands as colours; those of a picture keep their balance."""
     picture = np.full((*valid.shape, 3), PLAIN, np.uint8)
     if not valid.any():
         return picture
+    both = np.percentile(bands[:, valid], STRETCH) if is_picture else None
     for channel in range(3):
         values = bands[channel % len(bands)][valid]
-        low, high = np.percentile(values, STRETCH)
+        low, high = np.percentile(values, STRETCH) if both is None else both
         picture[valid, channel] = np.rint(255 * ((values - low) / max(high - low, 1e-12)).clip(0, 1))
     return picture

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from geodl_core.domain.detection.choice import DetectionChoice
 from geodl_core.domain.grid import Grid
 from geodl_core.domain.plan.job import (
     COMPRESSIONS,
@@ -80,6 +81,11 @@ CHANGES = [
     {"mosaic": (MOSAIC_ITEM, replace(MOSAIC_ITEM, item_id="j"))},
     {"mosaic": (replace(MOSAIC_ITEM, item_id="j"), MOSAIC_ITEM)},
     {"mosaic": (replace(MOSAIC_ITEM, radiometry=Radiometry("raw", (2.0,), (0.0,), None)),)},
+    {"detection": DetectionChoice()},
+    {"detection": DetectionChoice(nms_overlap=0.3)},
+    {"detection": DetectionChoice(merge_cut=True)},
+    {"detection": DetectionChoice(formats=("parquet", "gpkg"))},
+    {"detection": DetectionChoice(crs="EPSG:32632")},
 ]
 
 
