@@ -103,7 +103,7 @@ def _is_within(collection: Mapping[str, Any], area: Any) -> bool:
     return any(
         shapely.intersects(bbox_geometry(box), area)
         for box in plane
-        if len(box) == 4 and all(isinstance(value, (int, float)) for value in box)
+        if len(box) == 4 and all(isinstance(value, (int, float)) and abs(value) <= 360 for value in box)
     )
 
 

@@ -12,6 +12,8 @@ from geodl_core.errors import QueryError
 
 Box = tuple[float, float, float, float]
 _WORLD = box(-180, -90, 180, 90)
+_FARTHEST = 1080
+"""Degrees: what reaches further is cut into so many pieces that somebody must have meant metres."""
 
 
 def plane_geometry(geojson: Mapping[str, Any], wraps: bool = False) -> BaseGeometry:
@@ -31,16 +33,22 @@ def plane_geometry(geojson: Mapping[str, Any], wraps: bool = False) -> BaseGeome
         geometry = shapely.force_2d(shape(geojson))
     except (shapely.errors.ShapelyError, KeyError, ValueError, TypeError, AttributeError, IndexError) as err:
         raise ValueError(f"expected a GeoJSON geometry, found {str(geojson)[:60]}") from err
-    if geometry.is_empty or not all(abs(value) < 1e6 for value in geometry.bounds):
-        raise ValueError("expected a geometry with finite coordinates, found an empty or endless one")
+    if geometry.is_empty or not all(abs(value) <= _FARTHEST for value in geometry.bounds):
+        raise ValueError("expected a geometry in degrees, found an empty one, an endless one or one in other units")
     if wraps and shapely.get_num_geometries(geometry) == 1 and _width(geometry) > 180:
         geometry = shapely.transform(geometry, _eastward)
     return _folded(geometry if geometry.is_valid else shapely.make_valid(geometry))
 
 
 def bbox_geometry(bbox: Box) -> BaseGeometry:
-    """Return the area of a bounding box; west > east crosses the antimeridian, a flat box is a line or point."""
+    """Return the area of a bounding box; west > east crosses the antimeridian, a flat box is a line or point.
+
+    Raises:
+        QueryError: the box is endless, or in other units than degrees.
+    """
     west, south, east, north = bbox
+    if not all(abs(value) <= _FARTHEST for value in bbox):
+        raise QueryError(f"bbox: expected degrees, found {list(bbox)}")
     if west > east:
         east += 360
     if west == east and south == north:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -158,12 +159,7 @@ class SqliteCatalog:
             at = self._clock().isoformat()
             for row in rows:
                 write_row(connection, row, at)
-        self._unanalysed += len(rows)
-        if self._unanalysed >= BULK:
-            self._unanalysed = 0
-            with self._pool.plain() as connection:
-                connection.execute("PRAGMA analysis_limit = 1000")
-                connection.execute("ANALYZE")
+        self._count_written(len(rows))
         return tuple(row.etag for row in rows)
 
     def get_item(self, collection_id: str, item_id: str) -> dict[str, Any] | None:
@@ -244,6 +240,15 @@ class SqliteCatalog:
             OutboxRow(seq, op, collection_id, item_id or None, etag, datetime.fromisoformat(at))
             for seq, op, collection_id, item_id, etag, at in self._rows(statement, (after, limit))
         ]
+
+    def _count_written(self, count: int) -> None:
+        self._unanalysed += count
+        if self._unanalysed >= BULK:
+            self._unanalysed = 0
+            # The Items are stored already: that it fails makes searches slower, and nothing else.
+            with suppress(CatalogError), self._pool.plain() as connection:
+                connection.execute("PRAGMA analysis_limit = 1000")
+                connection.execute("ANALYZE")
 
     def _rows(self, statement: str, params: Sequence[object] = ()) -> list[Any]:
         with self._pool.plain() as connection:

@@ -11,6 +11,9 @@ from geodl_core.catalog.sqlite_schema import content_etag
 from geodl_core.catalog.times import instant_us
 from geodl_core.errors import ItemError
 
+LEVEL = 3
+"""Of compression: a twentieth larger than at 6, in half the time."""
+
 
 @dataclass(frozen=True, slots=True)
 class ItemRow:
@@ -50,7 +53,7 @@ def item_row(item: Mapping[str, Any]) -> ItemRow:
     geom, boxes = _footprint(name, item)
     content, props = _text(name, item).encode(), _text(name, properties)
     etag = content_etag(content)
-    return ItemRow(collection_id, item_id, t0, t1, geom, boxes, etag, props, zlib.compress(content, 6))
+    return ItemRow(collection_id, item_id, t0, t1, geom, boxes, etag, props, zlib.compress(content, LEVEL))
 
 
 def read_content(content: bytes) -> dict[str, Any]:

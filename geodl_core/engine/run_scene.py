@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from geodl_core.domain.model.model import Model
 from geodl_core.domain.plan.job import Arguments
-from geodl_core.domain.plan.plan import Plan, Shard, live_tiles, plan_digest, shard_count, shard_tiles
+from geodl_core.domain.plan.plan import Plan, Shard, live_tiles, plan_digest, shard_count
 from geodl_core.domain.result.result import output_collection_id, output_item_id, safe_name, source_name
 from geodl_core.engine.open_worker import Means
 from geodl_core.engine.plan_mosaic import plan_items
@@ -125,10 +125,11 @@ def result_folder(out: Path, planned: ScenePlan, collection: str) -> Path:
 
 def shard_tasks(plan: Plan, of: int, folder: Path) -> list[Task]:
     """Return all shards of a plan, with their parts in a folder."""
-    digest = plan_digest(plan)
+    digest, live = plan_digest(plan), len(live_tiles(plan))
     tasks = []
     for shard in (Shard(n, of) for n in range(of)):
-        header = PartHeader(plan.job_id, shard.n, of, len(shard_tiles(plan, shard)), digest)
+        tiles = live * (shard.n + 1) // of - live * shard.n // of
+        header = PartHeader(plan.job_id, shard.n, of, tiles, digest)
         tasks.append(Task(shard, folder / f"{shard.n:05d}-of-{of:05d}.part", header))
     return tasks
 

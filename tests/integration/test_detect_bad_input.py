@@ -11,7 +11,7 @@ import rasterio
 from onnx import TensorProto, helper, numpy_helper
 
 from commands import geodl, geodl_here
-from detectors_finished import answering_network, finished_answer, some_objects, torchvision_answer
+from detectors_finished import answering_network, detr_answer, finished_answer, some_objects, torchvision_answer
 from items import write_item
 from networks import conv_network, save, write_emd
 from perfect import write_detector, write_objects
@@ -309,6 +309,29 @@ def test_inputs_that_tell_the_size(tmp_path, name):
     done = run(tmp_path)
     assert done.returncode == 0, done.stderr
     assert_objects(tmp_path)
+
+
+def test_looks_of_a_network_that_is_told_the_size(tmp_path):
+    """A network of any size that is told the image's size is always shown that size, turned and scaled down too."""
+    write_picture(tmp_path)
+    answer = detr_answer(OBJECTS, SIZE)
+    names = {"image": ("n", 3, "h", "w"), "pixel_mask": ("n", "h", "w")}
+    inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in names.items()]
+    nodes = [
+        helper.make_node("Unsqueeze", ["pixel_mask", "axes"], ["mask"]),
+        helper.make_node("Mul", ["image", "mask"], ["seen"]),
+        helper.make_node("ReduceMean", ["seen"], ["mean"], keepdims=0),
+        helper.make_node("Mul", ["mean", "none"], ["zero"]),
+        *(helper.make_node("Add", [f"{name}_is", "zero"], [name]) for name in answer),
+    ]
+    arrays = {"axes": np.array([1]), "none": np.float32(0), **{f"{name}_is": answer[name] for name in answer}}
+    weights = [numpy_helper.from_array(array, name) for name, array in arrays.items()]
+    infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, array.shape) for name, array in answer.items()]
+    save(helper.make_graph(nodes, "detr", inputs, infos, weights), tmp_path / "net.onnx")
+    write_emd(tmp_path, **{**DETECTOR, "Threshold": 0.01})
+    done = run(tmp_path, "--arg", "test_time_augmentation=true;tta_scales=0.5,1")
+    assert done.returncode == 0, done.stderr
+    assert len(read_found(tmp_path)[0]) >= len(OBJECTS.boxes)
 
 
 def blocks(seed, shape, count):

@@ -195,9 +195,9 @@ def with_areas(table, document):
 
 def in_arcgis_names(table, document):
     other = gpd.read_file(Path(document["folder"]) / "detections.gpkg")
-    for each in (table, other):
-        assert {"Class", "Classvalue", "Confidence"} <= set(each.columns)
-        assert each["Confidence"].between(50, 100).all()
+    assert {"Class", "Classvalue", "Confidence"} <= set(other.columns)
+    assert other["Confidence"].between(50, 100).all()
+    assert {"class_name", "class_id", "score"} <= set(table.columns)
 
 
 def nothing_at_all(table, document):
@@ -341,6 +341,9 @@ def test_a_plan_in_numbers(folder, tmp_path):
     assert plan["plan"] is None
     larger = json.loads(geodl_here(*words, "--arg", "tile_size=192").stdout)
     assert larger["tiles"] < plan["tiles"]
+    # Whatever the tile, the network is shown no more than it takes.
+    chips = 192 * 192 * (5 * 2 + 1) * larger["threads"]
+    assert larger["memory_bytes"] < plan["memory_bytes"] + chips + SHAPE[1] * 128 * 8
     calibrated = json.loads(geodl_here(*words, "--calibrate", "--shards", "3").stdout)
     assert calibrated["pixels_per_s"] > 0
     assert calibrated["seconds"] == pytest.approx(plan["pixels"] / calibrated["pixels_per_s"])
@@ -379,6 +382,24 @@ def test_the_stages_apart(folder, result, tmp_path):
     assert {key: asset["file:checksum"] for key, asset in item["assets"].items()} == {
         key: asset["file:checksum"] for key, asset in whole["assets"].items()
     }
+
+
+def test_a_plan_keeps_every_choice(folder, tmp_path):
+    """What was chosen for a run is chosen for the shards of its plan, which read nothing but the plan."""
+    words = (
+        *("--crs", "scene", "--format", "geojson", "--max-object", "44m", "--pad", "reflect", "--collection", "mine"),
+        *("--arg", "test_time_augmentation=true;tta_scales=0.5,1;threshold=0.4;nms_overlap=0.3;tile_size=160"),
+        *("--arg", "merge_cut=true;seam_measure=ios;run_nms=true;max_overlap_ratio=0.5;geometry=point;area=true"),
+        *("--arg", "arcgis_fields=true;exclude_pad_detections=false"),
+    )
+    whole = run(folder, tmp_path / "whole", *words)
+    job = (folder / "scene.json", "-m", folder / "net.emd", "--to", tmp_path / "job")
+    assert geodl_here("plan", *job, *words, "--shards", "2").returncode == 0
+    plan = tmp_path / "job" / "plan.json"
+    for n in range(2):
+        assert geodl_here("shard", plan, n, 2, "--quiet").returncode == 0
+    assert geodl_here("merge", plan).returncode == 0
+    assert data_files(tmp_path / "job") == data_files(Path(whole["folder"]))
 
 
 def test_a_damaged_part(folder, tmp_path):

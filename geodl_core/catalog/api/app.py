@@ -228,7 +228,7 @@ def _middlewares(options: ApiOptions) -> list[Middleware]:
 
 
 def _add_probes(app: FastAPI, catalog: ServedCatalog) -> None:
-    def alive() -> Response:
+    async def alive() -> Response:  # not in a thread: those may all wait for their turn to write
         """Say that the process answers."""
         return JSONResponse({"status": "ok"})
 

@@ -1,14 +1,13 @@
 """Searches as they arrive over HTTP into the terms of a catalog."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import attr
 from pydantic import BaseModel, Field
 from stac_fastapi.extensions.filter.request import FilterExtensionGetRequest
-from stac_fastapi.types.search import APIRequest
 
 from geodl_core.catalog.cql2_parse import parse_cql2
 from geodl_core.domain.query import ItemQuery
@@ -31,11 +30,6 @@ class FilterBody(BaseModel):
 @attr.s
 class FilterParameters(FilterExtensionGetRequest):
     """`filter` of a GET search."""
-
-
-@attr.s
-class NoParameters(APIRequest):
-    """A request without parameters of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +139,6 @@ def _sort_term(term: Any) -> tuple[str, bool]:
     # A plus sign of a query string arrives as a space.
     name = term.strip().removeprefix("+")
     return name.removeprefix("-"), not name.startswith("-")
-
-
-def sort_terms(terms: Iterable[Any]) -> list[tuple[str, bool]]:
-    """Return `sortby` as (name, ascending)."""
-    return [_sort_term(term) for term in terms]
 
 
 def _json(name: str, text: Any) -> Any:

@@ -2,7 +2,6 @@
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from geodl_core.domain.detection.decoder import Tensor
 from geodl_core.domain.detection.dense import Floats, require_finite, to_float32
@@ -60,6 +59,8 @@ def masks_over_boxes(masks: Tensor, boxes: Floats, input_px: tuple[int, int], na
 
 
 def _over_box(mask: Floats, box: Floats) -> Floats:
+    from scipy import ndimage  # noqa: PLC0415  # a third of a second, which all but masks do without
+
     if not np.all(np.isfinite(box)):
         return np.zeros((1, 1), np.float32)  # the check of boxes refuses it
     x0, y0, x1, y1 = box.astype(np.float64)

@@ -87,7 +87,8 @@ def make_detector(
         indices_to_ids=tuple(entry.value for entry in classes),
         threshold=DEFAULT_THRESHOLD if emd.Threshold is None else emd.Threshold,
         chip_px=chip,
-        is_size_fixed=None not in sizes_of(source, layout),
+        # Inputs that tell the image's size are fed that of one; a side that is fixed fixes the tile.
+        is_size_fixed=sizes_of(source, layout) != (None, None) or len(graph.inputs) > 1,
         is_augmented=emd.test_time_augmentation is True,
         is_bounded=False,
         batch=_batch(source, decoder, len(graph.inputs)),

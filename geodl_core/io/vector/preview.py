@@ -71,7 +71,7 @@ def write_detections_preview(
     picture = _ground(background, size)
     scale = size[1] / shape[1], size[0] / shape[0]
     if len(detections) > MOST_DRAWN:
-        _draw_density(picture, _bounds(detections, scale), _colours(detections, classes))
+        _draw_density(picture, detections, scale, _colours(detections, classes))
     elif len(detections):
         _draw_objects(picture, detections, scale, _colours(detections, classes))
     try:
@@ -104,11 +104,14 @@ def _bounds(detections: Detections, scale: tuple[float, float]) -> Floats:
     return np.asarray(detections.boxes, np.float64) * (*scale, *scale)
 
 
-def _draw_density(picture: Picture, bounds: Floats, colours: Picture) -> None:
+def _draw_density(picture: Picture, detections: Detections, scale: tuple[float, float], colours: Picture) -> None:
     """Mix the colours of objects into the picture by how many lie at a pixel."""
     height, width, _ = picture.shape
-    cols = ((bounds[:, 0] + bounds[:, 2]) / 2).astype(np.int64).clip(0, width - 1)
-    rows = ((bounds[:, 1] + bounds[:, 3]) / 2).astype(np.int64).clip(0, height - 1)
+    x0, y0, x1, y1 = detections.boxes.T
+    cols, rows = (
+        ((low + high) * np.float32(share / 2)).astype(np.int64).clip(0, size - 1)
+        for low, high, share, size in ((x0, x1, scale[0], width), (y0, y1, scale[1], height))
+    )
     places = rows * width + cols
     layers = [np.bincount(places, weight, height * width) for weight in (None, *colours.T)]
     count, *sums = _smoothed(np.asarray(layers, np.float32).reshape(-1, height, width))

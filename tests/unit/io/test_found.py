@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import shapely
+from hypothesis import given
+from hypothesis import strategies as st
 
 from geodl_core.domain.detection.detections import Detections, no_detections, take
 from geodl_core.errors import DataError
 from geodl_core.io.parts.found import ROW_BYTES, add_detections, read_detections
-from geodl_core.io.parts.parts import PartHeader, PartReader, write_part
+from geodl_core.io.parts.parts import PartHeader, PartReader, is_part_whole, write_part
 
 HEADER = PartHeader("job", 0, 1, 4)
 
@@ -79,3 +81,61 @@ def test_rows_cut_short(tmp_path: Path, member: str, keep: int, words: str) -> N
             cut.writestr(name, whole.read(name)[: keep if name == member else None])
     with pytest.raises(DataError, match=words):
         read(other, "settled")
+
+
+def rewritten(path: Path, changed: dict[str, np.ndarray | None]) -> Path:
+    """Write a part anew, some of its arrays others, or None for none."""
+    part = PartReader(path, HEADER)
+    other = path.with_name("other.part")
+    with write_part(other, HEADER) as target:
+        for name in part.names():
+            array = changed.get(name, np.zeros(0))
+            if not name.endswith(".npy"):
+                target.add_bytes(name, part.read(name))
+            elif array is not None:
+                target.add_array(name.removesuffix(".npy"), array if name in changed else part.read_array(name))
+    part.close()
+    return other
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("outlines", np.frombuffer(b"no outlines of any kind, or of any length", np.uint8)),
+        ("outlines", None),
+        ("outline_ends", np.asarray([93, 186])),
+        ("outline_ends", np.asarray([5, 9, 11])),
+    ],
+)
+def test_outlines_that_are_none(tmp_path: Path, name: str, array: np.ndarray | None) -> None:
+    """Bytes that are no outlines, missing ones, and ends that are not theirs are damage."""
+    path = part_of(tmp_path, settled=some(3, True))
+    with pytest.raises(DataError):
+        read(rewritten(path, {f"settled/{name}.npy": array}), "settled")
+
+
+def test_the_same_bytes(tmp_path: Path) -> None:
+    """The same detections give the same part, which is whole."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    first, second = (part_of(tmp_path / name, settled=some(20, True), open=no_detections()) for name in ("a", "b"))
+    assert first.read_bytes() == second.read_bytes()
+    assert is_part_whole(first, HEADER)
+
+
+@given(st.data())
+def test_damaged_files(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    """A byte that changed is seen before or while a part is read, or changed nothing that counts."""
+    expected = some(12, True)
+    path = part_of(tmp_path_factory.getbasetemp(), settled=expected)
+    content = bytearray(path.read_bytes())
+    content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(bytes(content))
+    try:
+        found = read(path, "settled")
+    except DataError:
+        return
+    for column in ("boxes", "scores", "class_ids", "tiles", "cuts"):
+        np.testing.assert_array_equal(getattr(found, column), getattr(expected, column), strict=True)
+    assert found.outlines is not None
+    assert shapely.equals_identical(found.outlines, expected.outlines).all()
