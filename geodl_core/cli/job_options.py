@@ -242,7 +242,10 @@ def _arguments(options: dict[str, Any], given: dict[str, Any], model: "Model") -
     else:
         chosen["detection"] = detection_choice(options, given)
         chosen.pop("crs", None)  # of the polygons: the pixels stay as they are
-        given = {"threshold": given["score_threshold"], **given} if "score_threshold" in given else given
+        least = sorted({given[name] for name in ("threshold", "score_threshold") if name in given})
+        if len(least) > 1:
+            raise InputError(f"--arg: threshold and score_threshold mean the same, found {least[0]} and {least[1]}")
+        given = {**given, "threshold": least[0]} if least else given
     if options["tile_memory"] is not None:
         chosen["tile_memory_bytes"] = options["tile_memory"]
     same = ("threshold", "merge_policy", "predict_background")

@@ -89,6 +89,22 @@ def cell_area_m2(grid: Grid) -> float | None:
     return abs(float(area))
 
 
+def shortest_side_m(grid: Grid) -> float | None:
+    """Return the length of the middle pixel's shorter side on the ellipsoid, None where the CRS has no place there."""
+    crs = pyproj.CRS.from_user_input(grid.crs)
+    geod = crs.get_geod()
+    if geod is None or crs.is_engineering:
+        return None
+    row, col = grid.height / 2, grid.width / 2
+    ends = [(row, col - 0.5), (row, col + 0.5), (row - 0.5, col), (row + 0.5, col)]
+    x, y = zip(*(pixel_to_map(grid, r, c) for r, c in ends), strict=True)
+    lons, lats = _longitude_latitude(grid.crs, np.array(x), np.array(y))
+    if not (np.isfinite(lons).all() and np.isfinite(lats).all()):
+        return None
+    _, _, lengths = geod.inv(lons[::2], lats[::2], lons[1::2], lats[1::2])
+    return float(lengths.min())
+
+
 def outline_wgs84(grid: Grid) -> dict[str, Any]:
     """Return the grid's outline as GeoJSON in OGC:CRS84, its sides densified, counter-clockwise.
 

@@ -95,7 +95,11 @@ def _finished(pending: "deque[Future[list[Detections]]]", finder: Finder) -> Ite
 
 
 def _groups(plan: Plan, indices: npt.NDArray[np.int64], batch: int) -> Iterator[list[Tile]]:
-    """Yield runs of at most a batch of tiles; where a run ends follows from the tiles' numbers, not from the shard."""
+    """Yield runs of at most a batch of tiles.
+
+    Where a run ends follows from the tiles' numbers, but where a shard begins or ends; an answer for a tile may depend
+    on its company by rounding alone, and tiles go one by one unless the user says otherwise.
+    """
     for _, group in groupby(map(int, indices), key=lambda index: index // batch):
         yield [tile_at(plan, index) for index in group]
 

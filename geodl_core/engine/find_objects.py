@@ -16,7 +16,7 @@ from geodl_core.domain.detection.detector import MARGIN_PX, Detector
 from geodl_core.domain.detection.labels import class_ids_of
 from geodl_core.domain.detection.looks import Look, merge_looks, seen_back, take_found
 from geodl_core.domain.detection.seams import cut_sides, owned
-from geodl_core.domain.detection.suppress import nms, nms_polygons
+from geodl_core.domain.detection.suppress import areal_shapes, nms, nms_polygons
 from geodl_core.domain.pixels.augment import turn
 from geodl_core.domain.pixels.resize import resize
 from geodl_core.domain.plan.plan import Plan, Tile
@@ -175,10 +175,18 @@ def _kept(found: Found, tile: Tile, valid: npt.NDArray[np.bool_], plan: Plan, fi
     class_ids = class_ids_of(found.labels, finder.detector.labels)
     outlines = _outlines(found, corner, finder.choice)
     boxes = boxes[chosen]
-    if outlines is None:
-        # Of what no tile sees, and what no scene has, a network can only guess.
-        seen = clip(tile.read, *plan.grid.shape)
-        boxes = np.clip(boxes, (seen.left, seen.top) * 2, (seen.right, seen.bottom) * 2, dtype=np.float32)
+    # Of what no tile sees, and what no scene has, a network can only guess. Oriented boxes stay boxes.
+    seen = clip(tile.read, *plan.grid.shape)
+    inner = np.clip(boxes, (seen.left, seen.top) * 2, (seen.right, seen.bottom) * 2, dtype=np.float32)
+    if outlines is not None and found.corners is not None:
+        inner = boxes
+    elif outlines is not None and len(boxes):
+        beyond = np.flatnonzero((boxes != inner).any(1))
+        frame = shapely.box(seen.left, seen.top, seen.right, seen.bottom)
+        within = areal_shapes(shapely.intersection(areal_shapes(outlines[beyond]), frame))
+        within[shapely.is_missing(within)] = shapely.Polygon()
+        outlines[beyond] = within
+    boxes = inner
     detections = Detections(
         boxes,
         found.scores,

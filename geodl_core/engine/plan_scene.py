@@ -8,7 +8,7 @@ import numpy as np
 
 from geodl_core.domain.area.area import Area
 from geodl_core.domain.area.area_grid import area_on_grid, cells_meeting
-from geodl_core.domain.detection.choice import DetectionChoice
+from geodl_core.domain.detection.choice import PLAIN, DetectionChoice
 from geodl_core.domain.grid import Grid, outline_wgs84
 from geodl_core.domain.model.model import Model
 from geodl_core.domain.plan.detector_tiling import detector_tiling
@@ -134,7 +134,8 @@ def _job(
         halo_px=tiling.halo_px,
         blend_px=tiling.blend_px,
         threshold=model.threshold,
-        compress=arguments.compress,
+        # Rasters alone are compressed by it.
+        compress=arguments.compress if model.detector is None else "deflate",
         area=arguments.area,
         masks=tuple((identity, mask.values) for identity, mask in zip(identities[1], masks, strict=True)),
         mask_bits=tuple(mask.bits for mask in masks) if any(mask.bits for mask in masks) else (),
@@ -144,16 +145,23 @@ def _job(
         probabilities=arguments.probabilities,
         precision=arguments.precision,
         resampling=arguments.resampling,
-        detection=_detection(model, arguments),
+        detection=_detection(model, arguments.detection, is_augmented),
     )
 
 
-def _detection(model: Model, arguments: Arguments) -> DetectionChoice | None:
-    """Return what a detector's result depends on beside the rest of the job."""
+def _detection(model: Model, choice: DetectionChoice, is_augmented: bool) -> DetectionChoice | None:
+    """Return what a detector's result depends on beside the rest of the job; what has no effect is as usual."""
     if model.detector is None:
         return None
-    choice = arguments.detection
-    return choice if choice.nms_overlap is not None else replace(choice, nms_overlap=model.detector.nms_overlap)
+    overlap = model.detector.nms_overlap if choice.nms_overlap is None else choice.nms_overlap
+    return replace(
+        choice,
+        nms_overlap=overlap,
+        max_object=None,  # the halo says it
+        tta_scales=choice.tta_scales if is_augmented else PLAIN.tta_scales,
+        max_overlap_ratio=choice.max_overlap_ratio if choice.run_nms else PLAIN.max_overlap_ratio,
+        simplify_px=PLAIN.simplify_px if choice.return_bboxes else choice.simplify_px,
+    )
 
 
 def _plan(job: Job, tiling: Tiling, sources: tuple[BandSource, ...], masks: tuple[MaskSource, ...]) -> Plan:

@@ -108,11 +108,14 @@ def _choice(planned: ScenePlan) -> DetectionChoice:
 
 def _spec(planned: ScenePlan, origin: Origin, choice: DetectionChoice) -> VectorSpec:
     grid = planned.plan.grid
-    moment = origin.source.get("properties", {}).get("datetime")
+    items = (origin.source, *origin.others)
+    # Of a mosaic, nothing tells here from which Item an object's pixels are: all are named.
+    moments = {item.get("properties", {}).get("datetime") for item in items}
+    moment = moments.pop() if len(moments) == 1 else None
     return VectorSpec(
         grid=grid,
         classes=planned.model.classes,
-        source_id=planned.job.item_id,
+        source_id=" ".join(str(item["id"]) for item in items),
         job_id=planned.plan.job_id,
         model=planned.model.name,
         version=planned.model.version,

@@ -446,7 +446,7 @@ def test_an_area_elsewhere(crowd, tmp_path):
 
 
 def test_mosaics(crowd, tmp_path):
-    """An object across the border of two scenes of a mosaic is one, and whole."""
+    """An object across the border of two scenes of a mosaic is one, and whole; its row names both."""
     folder, truth = crowd
     shutil.copy2(folder / "net.onnx", tmp_path)
     shutil.copy2(folder / "net.emd", tmp_path)
@@ -462,6 +462,8 @@ def test_mosaics(crowd, tmp_path):
     done = geodl_here("run", tmp_path / "west.json", tmp_path / "east.json", *words)
     assert done.returncode == 0, done.stderr
     assert found_blocks(tmp_path) == sorted(map(tuple, truth))
+    table = gpd.read_parquet(next((tmp_path / "out").rglob("detections.parquet")))
+    assert set(table["source_id"]) == {"west east"}
 
 
 def test_mosaics_heed_the_options_of_detectors(crowd, tmp_path):

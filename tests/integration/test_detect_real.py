@@ -334,4 +334,5 @@ def test_faces(tmp_path, shared, head):
     assert 5 < len(boxes) < 20
     order, order_too = np.argsort(-found.scores), np.argsort(-scores)
     np.testing.assert_allclose(found.scores[order], scores[order_too], atol=1e-4)
-    np.testing.assert_allclose(found.boxes[order], boxes[order_too], atol=0.05)
+    # What reaches beyond the picture ends with it.
+    np.testing.assert_allclose(found.boxes[order], np.clip(boxes[order_too], 0, (320, 240) * 2), atol=0.05)

@@ -8,8 +8,13 @@ import numpy as np
 import pytest
 
 from geodl_core.domain.detection.choice import DetectionChoice
+from geodl_core.domain.plan.job import Arguments
+from geodl_core.engine.load_model import load_model
 from geodl_core.engine.open_worker import Means
+from geodl_core.engine.plan_scene import plan_scene
 from geodl_core.errors import InputError, PlanError
+from geodl_core.io.package.package import load_package
+from geodl_core.io.stac import read_item
 from perfect import NAMES, write_detector, write_objects
 from runs import data_files, run_item
 from schemas import require_valid
@@ -126,7 +131,7 @@ def test_a_halo_without_a_core(tmp_path):
     """A largest object that leaves no core is refused with the numbers."""
     item = write_objects(tmp_path, [(10, 10, 30, 30, 0)], (300, 300))
     write_detector(tmp_path)
-    with pytest.raises(PlanError, match=r"halo of 160 pixels leaves no core of a tile of 256 × 256"):
+    with pytest.raises(PlanError, match=r"halo of 158 pixels leaves no core of a tile of 256 × 256"):
         run_item(tmp_path, item, detection=DetectionChoice(max_object="300"))
 
 
@@ -199,3 +204,18 @@ def test_a_stopped_run_goes_on(crowd):
     assert not again.is_computed
     assert sorted(rows_of(again.folder)) == sorted(truth)
     assert Path(again.folder / "preview.png").stat().st_size > 1000
+
+
+def test_what_has_no_effect_is_no_other_job(crowd):
+    """Arguments that change no byte of the result leave the job what it is; those that do make another."""
+    folder, item, _ = crowd
+    package = load_package(str(folder / "net.emd"))
+    model, source = load_model(package), read_item(str(item))
+
+    def job(compress="deflate", **choice):
+        arguments = Arguments(compress=compress, detection=DetectionChoice(**choice))
+        return plan_scene(source, model, arguments).plan.job_id
+
+    assert job() == job(tta_scales=(0.5, 1.0)) == job(max_overlap_ratio=0.3) == job(compress="zstd")
+    assert job(max_object="112") == job(max_object="112px")
+    assert len({job(), job(run_nms=True), job(merge_cut=True), job(nms_overlap=0.2), job(crs="scene")}) == 5

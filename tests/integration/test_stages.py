@@ -15,7 +15,7 @@ import requests
 from moto.server import ThreadedMotoServer
 from onnx import TensorProto, helper, numpy_helper
 
-from commands import geodl, geodl_anew, geodl_here
+from commands import geodl, geodl_here
 from geodl_core.io.remote import object_stores
 from geodl_core.io.remote.objects import delete, exists, list_names, read_object, write_object
 from items import write_item
@@ -206,7 +206,7 @@ def test_stages_as_processes(scene):
     plan_to("apart")
     shards("apart/plan.json", range(2))
     for n in range(2, SHARDS):
-        result = geodl_anew("shard", "apart", n, SHARDS, "--threads", 1, cwd=scene)
+        result = geodl("shard", "apart", n, SHARDS, "--threads", 1, cwd=scene)
         assert result.returncode == 0, result.stderr
     done("merge", "apart")
     assert data_files(scene / "apart") == expected

@@ -19,6 +19,8 @@ MOST_PX = 2.0**24
 """Coordinates beyond are as good as infinite: a float32 tells no pixels apart there."""
 SMALLEST_PX = 16
 """Inputs of this side and more are larger than any box that is given as shares of them."""
+FEWEST_TELLING = 4
+"""Boxes of one image by which the whole answer is judged: fewer may be odd ones, of which a large scene has some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,11 @@ def check_found(found: Found, decoder: Decoder, input_px: tuple[int, int]) -> Ch
     _require_order(boxes, decoder)
     _require_place(boxes, decoder, input_px)
     has_area = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+    if found.corners is not None:
+        one, two, three, four = np.moveaxis(np.asarray(found.corners, np.float64), 1, 0)
+        # Twice the area by the diagonals; a negative side makes it negative.
+        (x, y), (u, v) = (three - one).T, (four - two).T
+        has_area &= x * v - u * y > 0
     kept = np.flatnonzero(has_area)
     return Checked(_rows(replace(found, boxes=boxes, scores=scores), kept), len(boxes) - len(kept))
 
@@ -97,7 +104,7 @@ def _checked_scores(raw: npt.NDArray[np.float32], decoder: Decoder) -> npt.NDArr
 def _require_order(boxes: npt.NDArray[np.float32], decoder: Decoder) -> None:
     sides = boxes[:, 2:] - boxes[:, :2]
     turned = int(np.count_nonzero((sides < -INSIDE_OUT_PX).any(axis=1)))
-    if turned * 2 > len(boxes):
+    if turned * 2 > len(boxes) >= FEWEST_TELLING:
         raise ModelError(
             f"{turned} of {len(boxes)} boxes are inside out, xmax below xmin or ymax below ymin, such as "
             f"{_first(boxes, (sides < -INSIDE_OUT_PX).any(axis=1))} ({decoder.why or decoder.form})",
@@ -113,7 +120,7 @@ def _require_place(boxes: npt.NDArray[np.float32], decoder: Decoder, input_px: t
     size = np.asarray(input_px[::-1], np.float32)
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     is_far = ((centres < -size) | (centres > 2 * size)).any(axis=1)
-    if np.count_nonzero(is_far) * 2 > len(boxes):
+    if np.count_nonzero(is_far) * 2 > len(boxes) >= FEWEST_TELLING:
         other = "pixels" if decoder.coordinates == "normalised" else "normalised"
         raise ModelError(
             f"{np.count_nonzero(is_far)} of {len(boxes)} boxes lie far outside the image of {input_px[1]} × "

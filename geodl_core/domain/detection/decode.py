@@ -11,6 +11,7 @@ from geodl_core.domain.detection.finished import (
     decode_keras_mask_rcnn,
     decode_tensorflow,
     decode_torchvision,
+    finished_columns,
 )
 from geodl_core.domain.detection.retinanet import decode_retinanet_raw
 from geodl_core.domain.detection.ssd import decode_ssd, decode_ssd_raw
@@ -70,10 +71,16 @@ def decode_answer(
         raise ModelError(f"expected the outputs {', '.join(decoder.tensors)}, found {len(tensors)} tensors")
     found = DECODERS[decoder.form](tensors, decoder, input_px, threshold * score_scale(decoder))
     if images is not None and len(found) != images:
-        if len(found) > images or decoder.form != "finished":
+        if len(found) > images or not _names_images(tensors[0], decoder):
             raise ModelError(f"output {decoder.tensors[0]!r}: expected {images} images, found {len(found)}")
         found = [*found, *(_nothing() for _ in range(images - len(found)))]
     return [check_found(each, decoder, input_px) for each in found]
+
+
+def _names_images(tensor: Tensor, decoder: Decoder) -> bool:
+    """Say whether rows name their image: then alone images without objects may be missing."""
+    columns = finished_columns(decoder, tensor.shape[-1]) if decoder.form == "finished" else None
+    return columns is not None and "image" in columns
 
 
 def _nothing() -> Found:

@@ -20,9 +20,10 @@ def class_table(
 ) -> tuple[tuple[ClassEntry, ...], Mapping[int, int], tuple[str, ...]]:
     """Return the classes of a detector, which of its labels is which class id, and what had to be decided.
 
-    A label is a class's `Value`. Where that cannot be it is the class's place in the list: where no Value is among the
-    labels that are expected, and where Values begin at 0 and labels at 1, or the other way round. Esri's own code does
-    both. `settings["classes"]`, `value` or `position`, says which.
+    A label is a class's `Value`. Where that cannot be it is the class's place in the list: where labels are the numbers
+    of scores and the Values are others, where no Value is among the labels that are expected, and where Values begin at
+    0 and labels at 1, or the other way round. Esri's own code does both.
+    `settings["classes"]`, `value` or `position`, says which.
 
     Args:
         classes: of the definition; one that is called background is left out, unless the network scores it.
@@ -47,7 +48,7 @@ def class_table(
     said = decoder.settings.get("classes")
     if said not in (None, *RULES):
         raise ModelError(f"ModelConfiguration Config classes: expected value or position, found {said!r}")
-    if said == "value" or (said is None and _is_by_value(values, first)):
+    if said == "value" or (said is None and _is_by_value(values, decoder)):
         return entries, {value: value for value in values}, tuple(notes)
     last = first + len(values) - 1
     if said is None:
@@ -103,9 +104,13 @@ def _told_apart(classes: Sequence[EmdClass], decoder: Decoder, notes: list[str])
     return objects
 
 
-def _is_by_value(values: Sequence[int], first: int) -> bool:
+def _is_by_value(values: Sequence[int], decoder: Decoder) -> bool:
+    first = decoder.first_label
     known, count = set(values), len(values)
     expected = set(range(first, first + count))
+    if decoder.classes is not None:
+        # Labels are the numbers of scores, without gaps: Values with gaps are no labels.
+        return known == expected
     return bool(expected & known) and not (known == set(range(1 - first, 1 - first + count)) and first in (0, 1))
 
 

@@ -19,6 +19,8 @@ from geodl_core.domain.model.training import training_of
 from geodl_core.domain.network.graph import Graph, Tensor
 from geodl_core.errors import ModelError
 
+FINISHED_COLUMNS = 6
+"""Box, score and class, without the image's number."""
 OBJECT_TASKS = (OBJECTS, INSTANCES)
 
 
@@ -91,7 +93,7 @@ def make_detector(
         is_size_fixed=sizes_of(source, layout) != (None, None) or len(graph.inputs) > 1,
         is_augmented=emd.test_time_augmentation is True,
         is_bounded=False,
-        batch=_batch(source, decoder, len(graph.inputs)),
+        batch=_batch(source, result, decoder, len(graph.inputs)),
         halo=_halo(emd, chip),
         is_activated=True,
         notes=tuple(notes),
@@ -125,12 +127,15 @@ def _require_all(
     return decoders[0]
 
 
-def _batch(source: Tensor, decoder: Decoder, inputs: int) -> int | None:
+def _batch(source: Tensor, result: Tensor, decoder: Decoder, inputs: int) -> int | None:
     """Return the tiles that a call takes, None for any number.
 
-    Some answers do not tell one image from another; and inputs beside the image are fed what one image wants.
+    Some answers do not tell one image from another, as rows of six without an axis of images; and inputs beside the
+    image are fed what one image wants.
     """
+    is_flat = len(result.shape) == 2 or result.shape[0] == 1
     is_single = decoder.form in ("torchvision", "cntk faster-rcnn") or inputs > 1
+    is_single |= decoder.form == "finished" and result.shape[-1] == FINISHED_COLUMNS and is_flat
     return source.shape[0] or (1 if is_single else None)
 
 

@@ -1,10 +1,10 @@
 """How tiles of a detector lie: of the size that it was trained on, overlapping by as much as an object needs."""
 
-from math import ceil, sqrt
+from math import ceil
 
 from geodl_core.domain.detection.choice import object_px
 from geodl_core.domain.detection.detector import MARGIN_PX
-from geodl_core.domain.grid import Grid, cell_area_m2
+from geodl_core.domain.grid import Grid, shortest_side_m
 from geodl_core.domain.model.model import Model
 from geodl_core.domain.plan.job import Arguments, Pad
 from geodl_core.domain.plan.tiling import Tiling
@@ -71,8 +71,7 @@ def _halo(model: Model, arguments: Arguments, grid: Grid, read: tuple[int, int])
     if largest is None:
         # The model's is in pixels of what it sees: a larger tile is shown to it smaller, its context too.
         return model.halo.px * (read[0] / model.chip_px[0] if model.is_size_fixed else 1)
-    area = cell_area_m2(grid)
-    return object_px(largest, None if area is None else sqrt(area)) / 2 + MARGIN_PX
+    return object_px(largest, shortest_side_m(grid)) / 2 + MARGIN_PX
 
 
 def _require_choices(model: Model, arguments: Arguments) -> None:

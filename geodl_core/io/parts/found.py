@@ -18,7 +18,8 @@ COLUMNS = {
     "cuts": np.dtype("u1"),
 }
 ROW_BYTES = sum(kind.itemsize for kind in COLUMNS.values())
-ROWS, OUTLINES, ENDS = "rows", "outlines", "outline_ends"
+ROWS, OUTLINED, OUTLINES, ENDS = "rows", "outlined_rows", "outlines", "outline_ends"
+"""Rows that have outlines are called otherwise, so that outlines cannot be missing unnoticed."""
 
 
 def add_detections(part: PartWriter, name: str, detections: Detections) -> None:
@@ -33,7 +34,8 @@ def add_detections(part: PartWriter, name: str, detections: Detections) -> None:
         detections: in pixels of the grid.
     """
     columns = [np.asarray(getattr(detections, column), kind.base) for column, kind in COLUMNS.items()]
-    part.add_bytes(f"{name}/{ROWS}", b"".join(column.tobytes() for column in columns))
+    rows = ROWS if detections.outlines is None else OUTLINED
+    part.add_bytes(f"{name}/{rows}", b"".join(column.tobytes() for column in columns))
     if detections.outlines is not None:
         pieces = shapely.to_wkb(detections.outlines)
         part.add_array(f"{name}/{ENDS}", np.cumsum([len(piece) for piece in pieces], dtype=np.int64))
@@ -46,7 +48,8 @@ def read_detections(part: PartReader, name: str) -> Detections:
     Raises:
         DataError: they are not there, or damaged.
     """
-    content = part.read(f"{name}/{ROWS}")
+    is_outlined = f"{name}/{OUTLINED}" in part.names()
+    content = part.read(f"{name}/{OUTLINED if is_outlined else ROWS}")
     count, rest = divmod(len(content), ROW_BYTES)
     if rest:
         raise DataError(f"part of a detection run: expected rows of {ROW_BYTES} bytes, found {len(content)} bytes")
@@ -55,7 +58,7 @@ def read_detections(part: PartReader, name: str) -> Detections:
         arrays[column] = np.frombuffer(content, kind, count, start)
         start += count * kind.itemsize
     try:
-        outlines = _outlines(part, name) if f"{name}/{ENDS}.npy" in part.names() else None
+        outlines = _outlines(part, name) if is_outlined else None
         return Detections(**arrays, outlines=outlines)
     except (ValueError, shapely.errors.GEOSException) as error:
         raise DataError(f"part of a detection run: expected an outline for each row ({error})") from error

@@ -22,6 +22,7 @@ from geodl_core.domain.grid import (
     map_to_pixel,
     outline_wgs84,
     pixel_to_map,
+    shortest_side_m,
 )
 from geodl_core.errors import ItemError
 
@@ -266,3 +267,12 @@ def test_is_same_crs_by_meaning() -> None:
     assert is_same_crs("EPSG:32632", pyproj.CRS("EPSG:32632").to_wkt())
     assert is_same_crs("EPSG:4326", "OGC:CRS84")
     assert not is_same_crs("EPSG:32632", "EPSG:32633")
+
+
+def test_the_shorter_side_of_a_pixel() -> None:
+    """In degrees far north a pixel is narrower than high; on a projected grid both are about the cell size."""
+    north = Grid("EPSG:4326", (0.0001, 0, 20.0, 0, -0.0001, 65.0), 100, 100)
+    geod = pyproj.Geod(ellps="WGS84")
+    wide = geod.line_length([20.005, 20.0051], [64.995, 64.995])
+    assert shortest_side_m(north) == pytest.approx(wide, rel=1e-3)
+    assert shortest_side_m(Grid("EPSG:32633", (10, 0, 5e5, 0, -10, 5e6), 100, 100)) == pytest.approx(10, rel=1e-3)

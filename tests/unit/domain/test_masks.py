@@ -1,12 +1,12 @@
 """What masks leave out: by value, by bits, by names of the Item or of the product."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from conftest import SHARED
 from geodl_core.domain.scene.masks import QA_PIXEL, SCL, BitField, LeftOut, is_masked, resolve_mask
 from geodl_core.errors import ItemError
 
@@ -124,9 +124,9 @@ def test_the_item_stands_above_the_product() -> None:
 @pytest.mark.parametrize(
     "name", ["earthsearch-v1_landsat-c2-l2_LC08_033032_20231008", "planetary-computer_landsat-c2-l2"]
 )
-def test_built_in_table_agrees_with_catalogs(name: str) -> None:
+def test_built_in_table_agrees_with_catalogs(name: str, shared: Path) -> None:
     """The built-in bits of Landsat are those that the catalogs' Items describe."""
-    document = json.loads((SHARED / "fixtures" / "stac" / f"{name}.json").read_text())
+    document = json.loads((shared / "fixtures" / "stac" / f"{name}.json").read_text())
     asset = document.get("features", [document])[0]["assets"]["qa_pixel"]
     for word, _, length in QA_PIXEL:
         names = [word] if length == 1 else [f"{word}.{level}" for level in ("not_set", "low", "high")]

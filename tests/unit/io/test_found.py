@@ -70,7 +70,10 @@ def test_a_group_that_is_not_there(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("member", "keep", "words"),
-    [("settled/rows", ROW_BYTES - 1, "expected rows of 29 bytes"), ("settled/rows", ROW_BYTES, "outline for each row")],
+    [
+        ("settled/outlined_rows", ROW_BYTES - 1, "expected rows of 29 bytes"),
+        ("settled/outlined_rows", ROW_BYTES, "outline for each row"),
+    ],
 )
 def test_rows_cut_short(tmp_path: Path, member: str, keep: int, words: str) -> None:
     """Rows that are no whole number, or fewer than outlines, are refused."""

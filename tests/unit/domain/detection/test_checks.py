@@ -24,7 +24,8 @@ def found(boxes=BOXES, scores=None, **fields):
 def test_what_is_right_stays():
     """Boxes that reach beyond the image stay as they are, with all that belongs to them."""
     masks = tuple(np.full((2, 2), value, "float32") for value in (0.1, 0.2, 0.3))
-    corners = np.zeros((3, 4, 2), "float32")
+    x0, y0, x1, y1 = np.asarray(BOXES, "float32").T
+    corners = np.stack([np.stack(pair, 1) for pair in ((x0, y0), (x1, y0), (x1, y1), (x0, y1))], 1)
     checked = check_found(found(masks=masks, corners=corners), PLAIN, SIZE)
     np.testing.assert_array_equal(checked.found.boxes, BOXES)
     assert checked.dropped == 0
@@ -53,7 +54,28 @@ def test_boxes_without_an_area_are_counted():
     assert checked.found.labels.tolist() == [0, 1, 2]
 
 
-@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("side", [0.0, -20.0])
+def test_oriented_boxes_without_an_area(side):
+    """An oriented box whose side is 0 or negative is left out and counted, though its bounds have an area."""
+    along, across = np.asarray([0.9, 0.4]), np.asarray([-0.4, 0.9])
+    centre, (half, other) = np.asarray([60.0, 50.0]), (15.0, side / 2)
+    around = ((-1, -1), (1, -1), (1, 1), (-1, 1))
+    corners = np.asarray([[centre + a * half * along + b * other * across for a, b in around]], "float32")
+    bounds = np.concatenate([corners.min(1), corners.max(1)], axis=1)
+    one = Found(bounds, np.asarray([0.9], "float32"), np.asarray([0]), corners)
+    checked = check_found(one, PLAIN, SIZE)
+    assert (len(checked.found.scores), checked.dropped) == (0, 1)
+
+
+@pytest.mark.parametrize("boxes", [[[60, 40, 20, 30]], [[60, 40, 20, 30], [70, 40, 20, 30], [10, 10, 20, 20]]])
+def test_a_few_boxes_inside_out(boxes):
+    """Of a few boxes nothing can be told of a network: those inside out are left out and counted."""
+    checked = check_found(found(boxes), PLAIN, SIZE)
+    right = sum(box[2] > box[0] for box in boxes)
+    assert (len(checked.found.scores), checked.dropped) == (right, len(boxes) - right)
+
+
+@pytest.mark.parametrize("count", [3, 4, 9])
 def test_boxes_inside_out(count):
     """Where most boxes are inside out their numbers stand in another order; the hint says how to say so."""
     boxes = [[60, 40, 20, 30]] * count + [[10, 10, 20, 20]] * (count - 1)
@@ -68,7 +90,7 @@ def test_boxes_inside_out(count):
 @pytest.mark.parametrize(("coordinates", "other"), [("pixels", "normalised"), ("normalised", "pixels")])
 def test_boxes_far_outside(coordinates, other):
     """Where most boxes lie more than an image beside the image, coordinates are of the other kind."""
-    far = np.asarray(BOXES) * 100 + 1000
+    far = np.tile(np.asarray(BOXES) * 100 + 1000, (2, 1))
     decoder = Decoder("finished", ("y",), coordinates, None)
     with pytest.raises(ModelError, match="far outside the image of 200 × 100 pixels") as caught:
         check_found(found(far), decoder, SIZE)

@@ -253,3 +253,15 @@ def test_half_precision(form):
     assert found.boxes.dtype == found.scores.dtype == np.float32
     np.testing.assert_allclose(found.boxes, expected.boxes, atol=0.25)
     assert found.labels.tolist() == expected.labels.tolist()
+
+
+@pytest.mark.parametrize("shape", [(3, 6), (1, 3, 6)])
+def test_rows_that_name_no_image_are_of_one(shape):
+    """Two images cannot share rows that do not say whose they are; with the image's number in front they can."""
+    rows = np.asarray([[1, 1, 9, 9, 0.9, 0], [2, 2, 8, 8, 0.8, 0], [3, 3, 7, 9, 0.7, 0]], "float32")
+    decoder = Decoder("finished", ("rows",), "pixels", None)
+    with pytest.raises(ModelError, match="expected 2 images, found 1"):
+        decode_answer((rows.reshape(shape),), decoder, (64, 64), 0.5, 2)
+    numbered = np.concatenate([np.zeros((3, 1), "float32"), rows], axis=1)
+    first, second = decode_answer((numbered,), decoder, (64, 64), 0.5, 2)
+    assert (len(first.found.scores), len(second.found.scores)) == (3, 0)

@@ -18,7 +18,8 @@ def test_ticks_are_round_and_few(low, span):
     values = ticks(low, high)
     steps = np.diff(values)
     assert 2 <= len(values) <= 7
-    assert low - span / 1e6 <= values[0] <= values[-1] <= high + span / 1e6
+    slack = max(span / 1e6, 2 * np.spacing(max(abs(low), abs(high))))
+    assert low - slack <= values[0] <= values[-1] <= high + slack
     np.testing.assert_allclose(steps, steps[0], rtol=1e-3)
     assert round(steps[0] / 10 ** np.floor(np.log10(steps[0] * 1.001)), 2) in (1, 2, 5)
 
