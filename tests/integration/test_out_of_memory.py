@@ -36,6 +36,8 @@ def run(tmp_path):
 
     def _run(lines: str) -> list[str]:
         environment = {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "MALLOC_ARENA_MAX": "1"}
+        # Bytecode written beside the libraries would change folders that other tests' processes list just then.
+        environment["PYTHONDONTWRITEBYTECODE"] = "1"
         command = [sys.executable, "-W", "error", "-c", START + lines, path]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         assert done.returncode == 0, done.stderr

@@ -70,13 +70,15 @@ def merge_looks(looks: Sequence[Found], threshold: float) -> Found:
     is_free = np.ones(len(every.scores), np.bool_)
     kept: list[int] = []
     scores: list[float] = []
-    for index in ranking(every.scores, every.boxes).tolist():
+    order = ranking(every.scores, every.boxes)
+    rank = np.argsort(order)
+    for index in order.tolist():
         if not is_free[index]:
             continue
         overlap = _iou(every.boxes[index], every.boxes)
         is_like = is_free & (every.labels == every.labels[index]) & (overlap > SAME_IOU) & (numbers != numbers[index])
         others = np.flatnonzero(is_like)
-        others = others[np.argsort(-overlap[others], kind="stable")]
+        others = others[np.lexsort((rank[others], -overlap[others]))]
         copies = np.append(others[np.unique(numbers[others], return_index=True)[1]], index)
         is_free[copies] = False
         kept.append(index)
@@ -114,9 +116,10 @@ def _corners(boxes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return boxes.reshape(-1, 2, 2)
 
 
-def _iou(box: npt.NDArray[np.float32], boxes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _iou(one: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    box, boxes = one.astype(np.float64), others.astype(np.float64)
     low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
     shared = np.prod(np.maximum(high - low, 0), axis=1)
     areas = np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1)
     joined = np.prod(box[2:] - box[:2]) + areas - shared
-    return np.asarray(shared / np.maximum(joined, np.finfo(np.float32).tiny), np.float32)
+    return np.asarray(shared / np.maximum(joined, np.finfo(np.float64).tiny))
