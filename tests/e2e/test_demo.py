@@ -3,11 +3,12 @@
 import json
 import re
 import subprocess
+from pathlib import Path
 
 import geopandas as gpd
 import rasterio
 
-from conftest import ROOT
+ROOT = Path(__file__).parents[2]
 
 
 def test_demo(tmp_path):

@@ -10,9 +10,10 @@ import pytest
 import rasterio
 
 from commands import geodl, run_json
-from conftest import ROOT
 from items import write_item
 from networks import run_whole
+
+ROOT = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.shared
 
