@@ -21,7 +21,7 @@ def detection_choice(options: Mapping[str, Any], given: Mapping[str, Any]) -> "D
 
     crs = options["crs"] or CATALOG_CRS
     if crs != SCENE_CRS:
-        require_crs(crs)
+        require_crs(crs, "--crs")
     same = (
         *("nms_overlap", "exclude_pad_detections", "return_bboxes", "run_nms", "max_overlap_ratio", "merge_cut"),
         *("seam_measure", "geometry", "arcgis_fields"),

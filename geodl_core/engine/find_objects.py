@@ -10,11 +10,11 @@ import shapely
 
 from geodl_core.domain.detection.choice import DetectionChoice
 from geodl_core.domain.detection.decode import decode_answer
-from geodl_core.domain.detection.decoder import Found, Tensor
+from geodl_core.domain.detection.decoder import Found, Tensor, take_found
 from geodl_core.domain.detection.detections import Detections, no_detections, take
 from geodl_core.domain.detection.detector import MARGIN_PX, Detector
 from geodl_core.domain.detection.labels import class_ids_of
-from geodl_core.domain.detection.looks import Look, merge_looks, seen_back, take_found
+from geodl_core.domain.detection.looks import Look, merge_looks, seen_back
 from geodl_core.domain.detection.seams import cut_sides, owned
 from geodl_core.domain.detection.suppress import areal_shapes, nms, nms_polygons
 from geodl_core.domain.pixels.augment import turn

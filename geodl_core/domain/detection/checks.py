@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from geodl_core.domain.detection.decoder import Decoder, Found
+from geodl_core.domain.detection.decoder import Decoder, Found, take_found
 from geodl_core.errors import ModelError
 
 SLACK = 1e-3
@@ -64,7 +64,7 @@ def check_found(found: Found, decoder: Decoder, input_px: tuple[int, int]) -> Ch
         (x, y), (u, v) = (three - one).T, (four - two).T
         has_area &= x * v - u * y > 0
     kept = np.flatnonzero(has_area)
-    return Checked(_rows(replace(found, boxes=boxes, scores=scores), kept), len(boxes) - len(kept))
+    return Checked(take_found(replace(found, boxes=boxes, scores=scores), kept), len(boxes) - len(kept))
 
 
 def score_scale(decoder: Decoder) -> float:
@@ -142,13 +142,3 @@ def _require_place(boxes: npt.NDArray[np.float32], decoder: Decoder, input_px: t
 
 def _first(boxes: npt.NDArray[np.float32], mask: Any) -> str:
     return "[" + ", ".join(f"{number:.4g}" for number in boxes[np.asarray(mask)][0]) + "]"
-
-
-def _rows(found: Found, rows: npt.NDArray[np.int64]) -> Found:
-    return Found(
-        found.boxes[rows],
-        found.scores[rows],
-        found.labels[rows],
-        None if found.corners is None else found.corners[rows],
-        None if found.masks is None else tuple(found.masks[row] for row in rows),
-    )

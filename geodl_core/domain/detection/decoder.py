@@ -85,6 +85,17 @@ class Found:
     """One (h, w) array of scores in [0, 1] an object, to be drawn out over its box; inside above 0.5."""
 
 
+def take_found(found: Found, rows: npt.NDArray[np.int64]) -> Found:
+    """Return some objects, in the order given."""
+    return Found(
+        found.boxes[rows],
+        found.scores[rows],
+        found.labels[rows],
+        None if found.corners is None else found.corners[rows],
+        None if found.masks is None else tuple(found.masks[int(row)] for row in rows),
+    )
+
+
 Decode = Callable[[tuple[Tensor, ...], Decoder, tuple[int, int], float], list[Found]]
 """(tensors in the decoder's order, decoder, height and width of the network's input, threshold) → one `Found` an image
 of the batch. Objects of a score *above* the threshold are kept."""

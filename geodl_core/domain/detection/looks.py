@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from geodl_core.domain.detection.decoder import Found
+from geodl_core.domain.detection.decoder import Found, take_found
 from geodl_core.domain.detection.suppress import ranking
 from geodl_core.domain.pixels.augment import Turn, turn_back
 
@@ -85,17 +85,6 @@ def merge_looks(looks: Sequence[Found], threshold: float) -> Found:
         scores.append(float(every.scores[copies].sum(dtype=np.float64)) / len(looks))
     merged = replace(take_found(every, np.asarray(kept, np.int64)), scores=np.asarray(scores, np.float32))
     return take_found(merged, np.flatnonzero(merged.scores > threshold))
-
-
-def take_found(found: Found, rows: npt.NDArray[np.int64]) -> Found:
-    """Return some objects, in the order given."""
-    return Found(
-        found.boxes[rows],
-        found.scores[rows],
-        found.labels[rows],
-        None if found.corners is None else found.corners[rows],
-        None if found.masks is None else tuple(found.masks[int(row)] for row in rows),
-    )
 
 
 def join_found(several: Sequence[Found]) -> Found:

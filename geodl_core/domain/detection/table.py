@@ -82,7 +82,7 @@ class VectorFacts:
     """Rows of each class id that occurs."""
 
 
-def require_crs(text: str) -> None:
+def require_crs(text: str, called: str = "output CRS") -> None:
     """Make sure that features can be placed in a CRS.
 
     Raises:
@@ -92,10 +92,10 @@ def require_crs(text: str) -> None:
         crs = pyproj.CRS.from_user_input(text)
     except pyproj.exceptions.CRSError as error:
         raise InputError(
-            f"output CRS: expected one that PROJ knows, found {text[:60]!r}", hint="write it as EPSG:32633"
+            f"{called}: expected one that PROJ knows, found {text[:60]!r}", hint="write it as EPSG:32633"
         ) from error
     if not (crs.is_geographic or crs.is_projected):
-        raise InputError(f"output CRS: expected a geographic or projected one, found {crs.name} ({crs.type_name})")
+        raise InputError(f"{called}: expected a geographic or projected one, found {crs.name} ({crs.type_name})")
 
 
 def moment_of(spec: VectorSpec) -> datetime | None:

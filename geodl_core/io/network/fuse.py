@@ -107,12 +107,25 @@ def fuse(file: GraphFile, model: Model, feed: Feed, wanted: Yield = Yield()) -> 
     graph.output.append(helper.make_tensor_value_info(ANSWER, _answer_type(model, wanted), None))
     if wanted.is_for_cpu:
         rewrite(graph, file.graph.opset)
+    return fused_content(proto, model.name)
+
+
+def fused_content(proto: onnx.ModelProto, name: str) -> bytes:
+    """Return a fused graph as onnxruntime reads it.
+
+    Args:
+        proto: the graph, which is changed.
+        name: of the model, for errors.
+
+    Raises:
+        ModelError: it is larger than the 2 GB that one ONNX message may have.
+    """
     # From IR 4 on weights need not be inputs, which lets the runtime fold them.
     proto.ir_version = max(proto.ir_version, 4)
     try:
         content: bytes = proto.SerializeToString()
     except (EncodeError, ValueError) as error:
-        raise ModelError(f"the ONNX model {model.name} is larger than the 2 GB that can be run") from error
+        raise ModelError(f"the ONNX model {name} is larger than the 2 GB that can be run") from error
     return content
 
 

@@ -4,13 +4,12 @@ from typing import Any
 
 import numpy as np
 import onnx
-from google.protobuf.message import EncodeError
 from onnx import TensorProto, helper, numpy_helper
 
 from geodl_core.domain.detection.size_inputs import size_input
 from geodl_core.domain.model.model import Model
 from geodl_core.errors import ModelError
-from geodl_core.io.network.fuse import PIXELS, PREFIX, Feed, feed_constants, feed_nodes
+from geodl_core.io.network.fuse import PIXELS, PREFIX, Feed, feed_constants, feed_nodes, fused_content
 from geodl_core.io.network.graph import GraphFile
 from geodl_core.io.network.rewrite import rewrite
 
@@ -53,13 +52,7 @@ def fuse_detector(file: GraphFile, model: Model, feed: Feed, input_px: tuple[int
     _set_ends(graph, model, feed)
     if is_for_cpu:
         rewrite(graph, file.graph.opset)
-    # From IR 4 on weights need not be inputs, which lets the runtime fold them.
-    proto.ir_version = max(proto.ir_version, 4)
-    try:
-        content: bytes = proto.SerializeToString()
-    except (EncodeError, ValueError) as error:
-        raise ModelError(f"the ONNX model {model.name} is larger than the 2 GB that can be run") from error
-    return content
+    return fused_content(proto, model.name)
 
 
 def _without_batch(last: onnx.NodeProto, opset: int, graph: onnx.GraphProto) -> list[onnx.NodeProto]:

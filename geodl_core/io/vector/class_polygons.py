@@ -7,9 +7,8 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
-import pyproj
-import pyproj.exceptions
 
+from geodl_core.domain.detection.table import require_crs
 from geodl_core.domain.grid import WGS84, is_same_crs
 from geodl_core.errors import InputError
 from geodl_core.io.vector.files import SUFFIXES, write_features
@@ -32,14 +31,7 @@ def crs_in_file(path: Path, wanted: str | None, own: str) -> str:
     if kind is None:
         raise InputError(f"{path}: expected one of {', '.join(SUFFIXES)} to write, found {path.suffix or 'no suffix'}")
     if wanted is not None:
-        try:
-            crs = pyproj.CRS.from_user_input(wanted)
-        except pyproj.exceptions.CRSError as error:
-            raise InputError(
-                f"--crs: expected one that PROJ knows, found {wanted[:60]!r}", hint="write it as EPSG:32633"
-            ) from error
-        if not (crs.is_geographic or crs.is_projected):
-            raise InputError(f"--crs: expected a geographic or projected one, found {crs.name} ({crs.type_name})")
+        require_crs(wanted, "--crs")
         if kind == "geojson" and not (is_same_crs(wanted, WGS84)):
             raise InputError(f"{path}: GeoJSON holds longitude and latitude alone", hint="leave out --crs")
     return WGS84 if kind == "geojson" else wanted or own

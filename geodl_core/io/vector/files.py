@@ -205,8 +205,7 @@ def _refusals(path: Path) -> Iterator[None]:
     try:
         yield
     except (NotImplementedError, ValueError, TypeError, pa.ArrowException) as error:
-        raise InputError(
-            f"{path}: a column cannot be written as {path.suffix}: {str(error)[:120]}", hint="leave it out"
-        ) from error
+        hint = "leave out the column that it names, or write another format"
+        raise InputError(f"{path}: the table cannot be written as {path.suffix}: {str(error)[:120]}", hint) from error
     except (RuntimeError, sqlite3.Error) as error:
         raise StoreError(f"{path}: cannot be written: {str(error)[:120]}", hint="write to another place") from error

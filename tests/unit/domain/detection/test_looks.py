@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geodl_core.domain.detection.decoder import Found
-from geodl_core.domain.detection.looks import join_found, merge_looks, seen_back, take_found, turned_back
+from geodl_core.domain.detection.decoder import Found, take_found
+from geodl_core.domain.detection.looks import join_found, merge_looks, seen_back, turned_back
 from geodl_core.domain.pixels.augment import AS_IT_IS, DIHEDRAL, turn
 
 

@@ -267,7 +267,7 @@ def test_what_cannot_be_written_is_refused_and_leaves_nothing(tmp_path):
     """Another suffix, a column that the format does not know, a folder that is a file."""
     with pytest.raises(InputError, match=r"expected one of \.parquet.* found \.shp"):
         write_features(table(), tmp_path / "table.shp")
-    with pytest.raises(InputError, match=r"a column cannot be written as \.gpkg"):
+    with pytest.raises(InputError, match=r"the table cannot be written as \.gpkg"):
         write_features(table().assign(odd=pd.to_timedelta([1, 2, 3, 4], unit="s")), tmp_path / "table.gpkg")
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").write_text("x")
