@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "geodl_core"
-ORDER = ("errors", "domain", "io", "engine", "catalog", "settings", "cli")
+ORDER = ("errors", "domain", "io", "engine", "catalog", "service", "settings", "cli")
 """Left to right; a layer imports itself and what stands to its left."""
 COMPUTING = {"affine", "numpy", "pydantic", "pyproj", "scipy", "shapely"}
 THIRD_PARTIES = {
@@ -30,6 +30,19 @@ THIRD_PARTIES = {
     | {"rasterio", "requests", "urllib3"},
     "engine": COMPUTING | {"onnxruntime"},
     "catalog": COMPUTING | {"attr", "cql2", "fastapi", "pydantic_settings", "requests", "stac_fastapi", "starlette"},
+    "service": COMPUTING
+    | {
+        "apscheduler",
+        "cql2",
+        "fastapi",
+        "joserfc",
+        "limits",
+        "prometheus_client",
+        "psycopg",
+        "pystac_client",
+        "requests",
+    }
+    | {"sqlalchemy", "standardwebhooks", "starlette", "titiler", "watchfiles", "yaml"},
     "settings": set(),
     "cli": {"click", "rich", "uvicorn"},
 }

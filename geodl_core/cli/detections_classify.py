@@ -93,8 +93,8 @@ def classify(item: str, features: Path | None, model: str, out: Path | None, is_
 
 def _opened(item: str, model: str, options: Mapping[str, Any]) -> tuple["ModelPackage", dict[str, Any]]:
     """Return the package of the model, and the Item."""
-    from geodl_core.cli.job_options import source_of
-    from geodl_core.cli.model_source import open_package
+    from geodl_core.service.jobs.model_source import open_package
+    from geodl_core.service.jobs.read_job import source_of
     from geodl_core.settings import Settings
 
     catalog = options["catalog"] or Settings.from_env().catalog
@@ -137,8 +137,8 @@ def _target(out: Path | None, features: Path | None, item_id: str, *, is_forced:
 
 
 def _arguments(options: Mapping[str, Any]) -> "Arguments":
-    from geodl_core.cli.job_options import pairs, value_range
     from geodl_core.domain.plan.job import Arguments
+    from geodl_core.service.jobs.read_job import pairs, value_range
 
     return Arguments(
         radiometry=options["radiometry"],

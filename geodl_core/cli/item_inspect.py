@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from geodl_core.cli.job_options import JOB_OPTIONS, area_of, places_of, read_job, source_of, with_options
+from geodl_core.cli.job_options import JOB_OPTIONS, places_of, with_options
 from geodl_core.errors import InputError
 
 MODEL_OPTION = click.option("-m", "--model", metavar="MODEL", help="What geodl run would make of the Item with it.")
@@ -32,6 +32,7 @@ def inspect(items: tuple[str, ...], model: str | None, is_json: bool, **options:
       geodl item inspect item.json -m net.dlpk --band NearInfrared=B8A --json
     """
     from geodl_core.cli.item_card import item_card, print_card, scene_card
+    from geodl_core.service.jobs.read_job import area_of, read_job, source_of
 
     if model is None:
         if len(items) > 1:
@@ -40,7 +41,7 @@ def inspect(items: tuple[str, ...], model: str | None, is_json: bool, **options:
     else:
         from geodl_core.engine.plan_mosaic import plan_items
 
-        asked = read_job(items, model, options)
+        asked = read_job(items, model, options, places_of(options))
         sources = (asked.item, *asked.others)
         card = scene_card(sources, plan_items(sources, asked.model, asked.arguments))
     if is_json:

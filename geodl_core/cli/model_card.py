@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from geodl_core.cli.model_source import open_package
 from geodl_core.domain.classes import default_color
 from geodl_core.domain.detection.detector import MARGIN_PX
 from geodl_core.domain.emd.definition import Emd, EmdReading, missing_for_run, read_emd, task_of
@@ -26,6 +25,7 @@ from geodl_core.errors import ModelError
 from geodl_core.io.network.cost import graph_cost
 from geodl_core.io.network.graph import GraphFile, read_graph_file
 from geodl_core.io.network.reach import walk_reach
+from geodl_core.service.jobs.model_source import open_package
 
 LABEL_WIDTH = 10
 

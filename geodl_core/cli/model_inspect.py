@@ -47,11 +47,11 @@ def validate(model: str, catalog: str | None, strict: bool) -> None:
       geodl model validate from_arcgis.emd
       geodl model validate net.dlpk --strict
     """
-    from geodl_core.cli.model_source import open_package
     from geodl_core.domain.model.object_classifier import ObjectClassifier
     from geodl_core.engine.load_any import load_any, model_in
     from geodl_core.engine.load_model import REPAIRED
     from geodl_core.engine.require_running import require_running
+    from geodl_core.service.jobs.model_source import open_package
 
     package = open_package(model, catalog or Settings.from_env().catalog, strict)
     for repair in package.repairs:

@@ -193,9 +193,9 @@ def _with_package(model: str, use: "Callable[[ModelPackage], dict[str, Any]]") -
     from tempfile import TemporaryDirectory
 
     from geodl_core.catalog.model_files import export_model, read_model_files
-    from geodl_core.cli.model_source import is_item
     from geodl_core.io.package.package import load_package
     from geodl_core.io.stac import read_item
+    from geodl_core.service.jobs.model_source import is_item
 
     if model.lstrip().startswith("{") or not is_item(model):
         return use(load_package(model))

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from geodl_core.cli.job_options import CATALOG_PREFIX, MEANS_OPTIONS, item_of, read_job, with_options
+from geodl_core.cli.job_options import MEANS_OPTIONS, places_of, with_options
 from geodl_core.cli.run import now, read_means, run
 from geodl_core.errors import DataError, ItemError
 from geodl_core.settings import CATALOG_NAME, Settings
@@ -40,6 +40,7 @@ def rerun(output_item: str, out: Path | None, is_json: bool, **options: Any) -> 
     from geodl_core.catalog.open import open_catalog
     from geodl_core.cli.progress import RunProgress
     from geodl_core.engine.run_scene import RunRequest, run_scene
+    from geodl_core.service.jobs.read_job import read_job
 
     catalog = options["catalog"] or Settings.from_env().catalog
     found = _output_item(output_item, catalog)
@@ -51,7 +52,7 @@ def rerun(output_item: str, out: Path | None, is_json: bool, **options: Any) -> 
     )
     with scratch as place:
         folder = Path(place)
-        asked = read_job(params.pop("items"), params.pop("model"), params, is_typed=False)
+        asked = read_job(params.pop("items"), params.pop("model"), params, places_of(params), is_typed=False)
         request = RunRequest(
             item=asked.item,
             package=asked.package,
@@ -71,6 +72,7 @@ def rerun(output_item: str, out: Path | None, is_json: bool, **options: Any) -> 
 def _output_item(location: str, catalog: str) -> dict[str, Any]:
     from geodl_core.catalog.open import open_catalog
     from geodl_core.io.stac import read_item
+    from geodl_core.service.jobs.read_job import CATALOG_PREFIX, item_of
 
     if not location.startswith(CATALOG_PREFIX):
         return read_item(location)

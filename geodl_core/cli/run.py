@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geodl_core.cli.job_options import JOB_OPTIONS, MEANS_OPTIONS, AskedJob, read_job, with_options
+from geodl_core.cli.job_options import JOB_OPTIONS, MEANS_OPTIONS, places_of, with_options
 from geodl_core.settings import Settings
 
 if TYPE_CHECKING:
     from geodl_core.engine.open_worker import Means
     from geodl_core.engine.run_scene import RunRequest, RunResult
+    from geodl_core.service.jobs.read_job import AskedJob
 
 
 @click.command()
@@ -48,6 +49,7 @@ def run(items: tuple[str, ...], model: str, is_json: bool, **options: Any) -> No
     from geodl_core.cli.report import print_result
     from geodl_core.domain.place.href import hide_secrets
     from geodl_core.engine.run_scene import run_scene
+    from geodl_core.service.jobs.read_job import read_job
 
     if len(items) == 1 and Path(items[0]).is_dir() and not options["mosaic"]:
         from geodl_core.cli.run_folder import run_folder
@@ -59,7 +61,7 @@ def run(items: tuple[str, ...], model: str, is_json: bool, **options: Any) -> No
 
         run_each({item: item for item in items}, "Item", model, options, is_json)
         return
-    asked = read_job(_spread(items), model, options)
+    asked = read_job(_spread(items), model, options, places_of(options))
     with open_catalog(asked.catalog) as opened, RunProgress(is_quiet=is_json) as progress:
         result = run_scene(request_of(asked, options), opened, now, progress.listen)
     if is_json:
@@ -76,7 +78,7 @@ def _spread(items: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(word for item in items for word in folders.get(item, (item,)))
 
 
-def request_of(asked: AskedJob, options: dict[str, Any]) -> "RunRequest":
+def request_of(asked: "AskedJob", options: dict[str, Any]) -> "RunRequest":
     """Return the run that a command line asks for."""
     from geodl_core.engine.run_scene import RunRequest
 

@@ -39,12 +39,13 @@ def run_each(sources: Mapping[str, str], kind: str, model: str, options: dict[st
         GeodlError: of the kind of the first failure that another try would not mend, else of the first.
     """
     from geodl_core.catalog.open import open_catalog
-    from geodl_core.cli.job_options import read_itemless_job, with_item
+    from geodl_core.cli.job_options import places_of
     from geodl_core.cli.progress import RunProgress
     from geodl_core.cli.run import now, request_of, result_json
     from geodl_core.engine.run_scene import run_scene
+    from geodl_core.service.jobs.read_job import read_itemless_job, with_item
 
-    asked = read_itemless_job(model, options)
+    asked = read_itemless_job(model, options, places_of(options))
     results: list[dict[str, Any]] = []
     failures: dict[str, GeodlError] = {}
     with open_catalog(asked.catalog) as opened:

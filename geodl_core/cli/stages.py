@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geodl_core.cli.job_options import JOB_OPTIONS, MEANS_OPTIONS, read_job, with_options
+from geodl_core.cli.job_options import JOB_OPTIONS, MEANS_OPTIONS, places_of, with_options
 from geodl_core.cli.run import now, read_means
 from geodl_core.settings import CATALOG_NAME, Settings
 
@@ -39,8 +39,9 @@ def plan(items: tuple[str, ...], model: str, is_json: bool, **options: Any) -> N
     from geodl_core.engine.plan_mosaic import plan_items
     from geodl_core.engine.run_scene import result_folder
     from geodl_core.engine.write_result import origin_of
+    from geodl_core.service.jobs.read_job import read_job
 
-    asked = read_job(items, model, options)
+    asked = read_job(items, model, options, places_of(options))
     means = read_means(options, asked.batch_size)
     sources = (asked.item, *asked.others)
     planned = plan_items(sources, asked.model, asked.arguments)

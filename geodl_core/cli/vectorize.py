@@ -77,9 +77,9 @@ def vectorize(classified: str, **options: Any) -> None:
 def _class_map(classified: str, asset: str | None, catalog: str) -> "ClassMap":
     from dataclasses import replace
 
-    from geodl_core.cli.job_options import source_of
     from geodl_core.domain.regions.class_map import class_map_of
     from geodl_core.io.vector.class_raster import item_beside, side_names
+    from geodl_core.service.jobs.read_job import source_of
 
     beside = None if asset else item_beside(classified)
     found = class_map_of(source_of(str(beside) if beside else classified, catalog, None), asset)

@@ -1,24 +1,20 @@
 """What a command line says of a detector's run."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from geodl_core.domain.detection.choice import CATALOG_CRS, FORMATS, SCENE_CRS, DetectionChoice
+from geodl_core.domain.detection.table import require_crs
+from geodl_core.domain.model.model import Model
 from geodl_core.errors import InputError
 
-if TYPE_CHECKING:
-    from geodl_core.domain.detection.choice import DetectionChoice
-    from geodl_core.domain.model.model import Model
 
-
-def detection_choice(options: Mapping[str, Any], given: Mapping[str, Any]) -> "DetectionChoice":
+def detection_choice(options: Mapping[str, Any], given: Mapping[str, Any]) -> DetectionChoice:
     """Return what the options and the model's arguments say of a detector's run.
 
     Raises:
         InputError: a value outside its domain, or a CRS that is none.
     """
-    from geodl_core.domain.detection.choice import CATALOG_CRS, FORMATS, SCENE_CRS, DetectionChoice
-    from geodl_core.domain.detection.table import require_crs
-
     crs = options["crs"] or CATALOG_CRS
     if crs != SCENE_CRS:
         require_crs(crs, "--crs")
@@ -37,7 +33,7 @@ def detection_choice(options: Mapping[str, Any], given: Mapping[str, Any]) -> "D
     )
 
 
-def require_classifier(model: "Model", options: Mapping[str, Any]) -> None:
+def require_classifier(model: Model, options: Mapping[str, Any]) -> None:
     """Refuse options of detectors for a model that classifies pixels.
 
     Raises:

@@ -5,11 +5,16 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from geodl_core.catalog.model_files import load_registered
+from geodl_core.catalog.model_versions import reference
+from geodl_core.catalog.models import find_model
+from geodl_core.catalog.open import open_catalog
 from geodl_core.domain.model.model import Model
 from geodl_core.domain.place.href import hide_secrets
 from geodl_core.engine.load_model import load_model
-from geodl_core.errors import ModelError
+from geodl_core.errors import CatalogError, ModelError
 from geodl_core.io.package.package import ModelPackage, load_package
+from geodl_core.io.stac import read_item
 
 REFERENCE = re.compile(r"\w[\w.-]*(@[\w.-]+)?")
 PACKAGE_SUFFIXES = (".emd", ".dlpk")
@@ -37,18 +42,10 @@ def open_package(location: str, catalog: str, is_strict: bool = False) -> ModelP
     if location.lstrip().startswith("{"):
         return load_package(location, is_strict)
     if is_item(location):
-        from geodl_core.catalog.model_files import load_registered
-        from geodl_core.io.stac import read_item
-
         return replace(load_registered(read_item(location)), location=str(Path(location).absolute()))
     is_file = location.lower().endswith((*PACKAGE_SUFFIXES, *ITEM_SUFFIXES)) or Path(location).exists()
     if is_file or not REFERENCE.fullmatch(location):
         return load_package(location, is_strict)
-    from geodl_core.catalog.model_files import load_registered
-    from geodl_core.catalog.model_versions import reference
-    from geodl_core.catalog.models import find_model
-    from geodl_core.catalog.open import open_catalog
-    from geodl_core.errors import CatalogError
 
     try:
         with open_catalog(catalog, create=False) as opened:
