@@ -1,0 +1,349 @@
+"""Runs in the ledger: placed, looked up, listed, moved from state to state; each move with a line of history."""
+
+import hashlib
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from geodl_core.domain.run.options import options_json
+from geodl_core.domain.run.order import Order, order_id
+from geodl_core.domain.run.state import FINAL, FOLLOWING, STATES, State
+from geodl_core.errors import InputError
+from geodl_core.service.ledger.database import Ledger, insert_new
+from geodl_core.service.ledger.tables import ASKS, HISTORY, LOG_LINES, PAYLOADS, RUNS, UNITS
+
+DAY_S = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyOrder:
+    """An order with its id and its Item packed."""
+
+    order: Order
+    run_id: str
+    digest: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """What became of an order."""
+
+    run_id: str
+    is_new: bool
+    """False where the same was ordered before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run as the ledger knows it. Times are seconds since 1970."""
+
+    id: str
+    state: State
+    priority: int
+    attempt: int
+    """From 1; a person's retry or rerun adds one."""
+    is_forced: bool
+    """Computes anew what exists."""
+    watch: str | None
+    item_collection: str | None
+    item_id: str
+    model: str
+    """`NAME@VERSION`."""
+    collection: str | None
+    """Output Collection that was asked for."""
+    options: Mapping[str, Any]
+    """As `domain.run.options.options_json`."""
+    payload: str
+    depth: int
+    day: int
+    created: float
+    updated: float
+    started: float | None
+    finished: float | None
+    job_id: str | None
+    """Known once it was planned."""
+    place: str | None
+    """Folder or URL of plan, parts and results."""
+    shards: int
+    tiles: int
+    tiles_done: int
+    result_collection: str | None
+    result_id: str | None
+    error: Mapping[str, Any] | None
+    """`class`, `message`, `hint` of what ended it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A line of a run's history."""
+
+    seq: int
+    run_id: str
+    at: float
+    attempt: int
+    state: State
+    worker: str | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """Which runs to list; None does not restrict."""
+
+    states: tuple[State, ...] = ()
+    watch: str | None = None
+    model: str | None = None
+    """`NAME` or `NAME@VERSION`."""
+    item: tuple[str | None, str] | None = None
+    """Collection and id of the source."""
+    since: float | None = None
+    """Of `updated`."""
+    limit: int = 100
+    before: tuple[float, str] | None = None
+    """`created` and id of the last one of the page before; newest come first."""
+    ids: tuple[str, ...] = field(default=())
+
+
+def place_orders(ledger: Ledger, orders: Sequence[Order], brakes: Mapping[str, int] | None = None) -> list[Placed]:
+    """Put orders into the ledger, all or none; one that is there already is left as it is.
+
+    Args:
+        ledger: where.
+        orders: what to run.
+        brakes: of watches, how many runs may start on one day (UTC); those beyond wait for a later day.
+    """
+    ready = ready_orders(orders)
+    with ledger.writing() as connection:
+        return place_ready(ledger, connection, ready, brakes or {})
+
+
+def ready_orders(orders: Sequence[Order]) -> list[ReadyOrder]:
+    """Return orders with what is computed of them, before anybody has to wait for a turn to write."""
+    return [ReadyOrder(order, order_id(order), *_packed(order.item)) for order in orders]
+
+
+def place_ready(
+    ledger: Ledger, connection: sa.Connection, ready: Sequence[ReadyOrder], brakes: Mapping[str, int]
+) -> list[Placed]:
+    """Put orders into the ledger inside a writing transaction; see `place_orders`."""
+    return [_place(ledger, connection, each, brakes) for each in ready]
+
+
+def read_run(ledger: Ledger, run_id: str) -> Run:
+    """Return a run by its id or the first characters of it, eight at least.
+
+    Raises:
+        InputError: there is none, or several.
+    """
+    if len(run_id) < 8:
+        raise InputError(f"run {run_id!r}: expected at least eight characters of its id")
+    query = sa.select(RUNS).where(RUNS.c.id.startswith(run_id, autoescape=True)).limit(2)
+    with ledger.reading() as connection:
+        rows = connection.execute(query).mappings().all()
+    if len(rows) != 1:
+        raise InputError(f"run {run_id}: expected one, found {'several' if rows else 'none'}")
+    return _run(rows[0])
+
+
+def list_runs(ledger: Ledger, asked: RunFilter) -> list[Run]:
+    """Return a page of runs, newest first."""
+    with ledger.reading() as connection:
+        return [_run(row) for row in connection.execute(_listing(asked)).mappings()]
+
+
+def count_states(ledger: Ledger) -> dict[State, int]:
+    """Return how many runs are in each state."""
+    query = sa.select(RUNS.c.state, sa.func.count()).group_by(RUNS.c.state)
+    with ledger.reading() as connection:
+        found = {row[0]: int(row[1]) for row in connection.execute(query)}
+    return {state: found.get(state, 0) for state in STATES}
+
+
+def read_payload(ledger: Ledger, digest: str) -> dict[str, Any]:
+    """Return the source Item of a run by `Run.payload`."""
+    with ledger.reading() as connection:
+        return payload_of(connection, digest)
+
+
+def payload_of(connection: sa.Connection, digest: str) -> dict[str, Any]:
+    """Return a source Item, inside a transaction."""
+    content = connection.execute(sa.select(PAYLOADS.c.content).where(PAYLOADS.c.digest == digest)).scalar_one()
+    found: dict[str, Any] = json.loads(zlib.decompress(content))
+    return found
+
+
+def history(ledger: Ledger, run_id: str | None, after: int = 0, limit: int = 1_000) -> list[Event]:
+    """Return what happened to a run, or to all runs, after `after`, the `seq` of the last event seen."""
+    query = sa.select(HISTORY).where(HISTORY.c.seq > after).order_by(HISTORY.c.seq).limit(limit)
+    if run_id is not None:
+        query = query.where(HISTORY.c.run_id == run_id)
+    with ledger.reading() as connection:
+        return [Event(**row) for row in connection.execute(query).mappings()]
+
+
+def retry_run(ledger: Ledger, run_id: str, is_forced: bool = False) -> Run:
+    """Queue a run that has ended once more; parts that are there are used, unless it is forced.
+
+    Raises:
+        InputError: it has not ended, or it succeeded and is not forced.
+    """
+    run = read_run(ledger, run_id)
+    now = ledger.clock()
+    with ledger.writing() as connection:
+        current = run_of(connection, run.id)
+        if current.state not in FINAL or (current.state == "succeeded" and not is_forced):
+            hint = "geodl runs rerun computes it anew" if current.state == "succeeded" else "geodl runs cancel ends it"
+            raise InputError(f"run {run.id[:8]}: expected one that failed, found it {current.state}", hint=hint)
+        values = {"attempt": current.attempt + 1, "is_forced": is_forced, "error": None, "finished": None}
+        connection.execute(RUNS.update().where(RUNS.c.id == run.id).values(**values, tiles_done=0))
+        move(connection, run.id, "queued", now, "rerun" if is_forced else "retried")
+        open_unit(connection, run.id, "plan", 0)
+        return run_of(connection, run.id)
+
+
+def cancel_run(ledger: Ledger, run_id: str) -> Run:
+    """Stop a run; who computes it notices with the next heartbeat. One that has ended is left as it is."""
+    run = read_run(ledger, run_id)
+    with ledger.writing() as connection:
+        if run_of(connection, run.id).state not in FINAL:
+            move(connection, run.id, "cancelled", ledger.clock(), "cancelled")
+        return run_of(connection, run.id)
+
+
+def move(connection: sa.Connection, run_id: str, state: State, at: float, text: str = "") -> None:
+    """Bring a run into a state, with its line of history; final states take its units away.
+
+    Raises:
+        InputError: the state does not follow the one it is in.
+    """
+    current = run_of(connection, run_id)
+    if state not in FOLLOWING[current.state]:
+        raise InputError(f"run {run_id[:8]}: {state} does not follow {current.state}")
+    values: dict[str, Any] = {"state": state, "updated": at}
+    if state == "claimed" and current.started is None:
+        values["started"] = at
+    if state in FINAL:
+        values["finished"] = at
+        connection.execute(UNITS.delete().where(UNITS.c.run_id == run_id))
+    connection.execute(RUNS.update().where(RUNS.c.id == run_id).values(**values))
+    note(connection, run_of(connection, run_id), at, text)
+
+
+def note(connection: sa.Connection, run: Run, at: float, text: str, worker: str | None = None) -> None:
+    """Write a line of history; the run stays in its state."""
+    line = {"run_id": run.id, "at": at, "attempt": run.attempt, "state": run.state, "worker": worker, "text": text}
+    connection.execute(HISTORY.insert().values(**line))
+
+
+def run_of(connection: sa.Connection, run_id: str) -> Run:
+    """Return a run that is known to be there, inside a transaction."""
+    return _run(connection.execute(sa.select(RUNS).where(RUNS.c.id == run_id)).mappings().one())
+
+
+def open_unit(connection: sa.Connection, run_id: str, kind: str, n: int, not_before: float = 0.0) -> None:
+    """Add a unit of work that may be leased."""
+    row = {"run_id": run_id, "kind": kind, "n": n, "state": "open", "tries": 0, "not_before": not_before}
+    connection.execute(UNITS.insert().values(**row))
+
+
+def prune_runs(ledger: Ledger, before: float) -> int:
+    """Forget runs that ended before a time, with their history and logs; return how many.
+
+    The results stay. The same order places a new run then, which finds them.
+    """
+    ended = sa.select(RUNS.c.id).where(RUNS.c.state.in_(FINAL), RUNS.c.finished < before)
+    with ledger.writing() as connection:
+        for table in (HISTORY, LOG_LINES, ASKS):
+            connection.execute(table.delete().where(table.c.run_id.in_(ended)))
+        count = connection.execute(RUNS.delete().where(RUNS.c.id.in_(ended))).rowcount
+        connection.execute(PAYLOADS.delete().where(~PAYLOADS.c.digest.in_(sa.select(RUNS.c.payload))))
+    return count
+
+
+def _place(ledger: Ledger, connection: sa.Connection, ready: ReadyOrder, brakes: Mapping[str, int]) -> Placed:
+    order, run_id = ready.order, ready.run_id
+    now = ledger.clock()
+    if order.watch is not None:
+        insert_new(ledger, connection, ASKS, {"run_id": run_id, "watch": order.watch, "at": now})
+    if connection.execute(sa.select(RUNS.c.id).where(RUNS.c.id == run_id)).first():
+        return Placed(run_id, is_new=False)
+    today = int(now // DAY_S)
+    day = _day(connection, order.watch, brakes.get(order.watch or ""), today)
+    insert_new(ledger, connection, PAYLOADS, {"digest": ready.digest, "content": ready.content})
+    row = {
+        "id": run_id,
+        "state": "queued",
+        "priority": order.priority,
+        "attempt": 1,
+        "is_forced": False,
+        "watch": order.watch,
+        "item_collection": order.item.get("collection"),
+        "item_id": str(order.item["id"]),
+        "model": order.model,
+        "collection": order.collection,
+        "options": options_json(order.options),
+        "payload": ready.digest,
+        "depth": order.depth,
+        "day": day,
+        "created": now,
+        "updated": now,
+        "shards": 0,
+        "tiles": 0,
+        "tiles_done": 0,
+    }
+    connection.execute(RUNS.insert().values(**row))
+    open_unit(connection, run_id, "plan", 0, 0.0 if day == today else float(day * DAY_S))
+    waits = "" if day == today else f", from {day - today} days on: its watch's brake"
+    note(connection, run_of(connection, run_id), now, f"ordered by {order.watch or 'hand'}{waits}")
+    return Placed(run_id, is_new=True)
+
+
+def _day(connection: sa.Connection, watch: str | None, most: int | None, today: int) -> int:
+    """Return the first day from today on on which the watch has room for another run."""
+    if watch is None or most is None:
+        return today
+    query = (
+        sa.select(RUNS.c.day, sa.func.count())
+        .where(RUNS.c.watch == watch, RUNS.c.day >= today)
+        .group_by(RUNS.c.day)
+        .order_by(RUNS.c.day)
+    )
+    taken = {int(day): int(count) for day, count in connection.execute(query)}
+    day = today
+    while taken.get(day, 0) >= most:
+        day += 1
+    return day
+
+
+def _packed(item: Mapping[str, Any]) -> tuple[str, bytes]:
+    text = json.dumps(item, sort_keys=True, separators=(",", ":")).encode()
+    return hashlib.sha256(text).hexdigest(), zlib.compress(text, 6)
+
+
+def _listing(asked: RunFilter) -> sa.Select[Any]:
+    query = sa.select(RUNS).order_by(RUNS.c.created.desc(), RUNS.c.id.desc()).limit(asked.limit)
+    if asked.states:
+        query = query.where(RUNS.c.state.in_(asked.states))
+    if asked.watch is not None:
+        query = query.where(RUNS.c.id.in_(sa.select(ASKS.c.run_id).where(ASKS.c.watch == asked.watch)))
+    if asked.model is not None:
+        name = asked.model
+        query = query.where((RUNS.c.model == name) | RUNS.c.model.startswith(f"{name}@", autoescape=True))
+    if asked.item is not None:
+        query = query.where(RUNS.c.item_collection == asked.item[0], RUNS.c.item_id == asked.item[1])
+    if asked.since is not None:
+        query = query.where(RUNS.c.updated >= asked.since)
+    if asked.ids:
+        query = query.where(RUNS.c.id.in_(asked.ids))
+    if asked.before is not None:
+        query = query.where(sa.tuple_(RUNS.c.created, RUNS.c.id) < sa.tuple_(*map(sa.literal, asked.before)))
+    return query
+
+
+def _run(row: Any) -> Run:
+    return Run(**row)
