@@ -25,6 +25,8 @@ class Settings:
     """`GEODL_CACHE`: folder of what may be made anew at any time; by default `geodl` where the system keeps caches."""
     is_debugging: bool
     """`GEODL_DEBUG`: show where an unexpected error came from."""
+    token: str | None = field(default=None, repr=False)
+    """`GEODL_TOKEN`: shown to the server that a command talks to."""
     access: Access = field(default_factory=Access)
     """`GEODL_SERVICE`, `GEODL_ALLOW_HOSTS`, `GEODL_REQUESTER_PAYS`, `GEODL_ANONYMOUS`, `GEODL_ASSET_SCHEMES`,
     `GEODL_PC_URL`, `GEODL_PC_KEY`: how assets are reached."""
@@ -38,6 +40,7 @@ class Settings:
             catalog=env.get("GEODL_CATALOG") or str(out / CATALOG_NAME),
             cache=Path(env.get("GEODL_CACHE") or _user_cache(env) / "geodl"),
             is_debugging=_is_on(env, "GEODL_DEBUG"),
+            token=env.get("GEODL_TOKEN") or None,
             access=_access(env),
         )
 

@@ -19,6 +19,8 @@ COMMANDS = {
     "rerun": "geodl_core.cli.rerun:rerun",
     "search": "geodl_core.cli.search:search",
     "serve": "geodl_core.cli.serve:serve",
+    "worker": "geodl_core.cli.worker:worker",
+    "catalog": "geodl_core.cli.catalog:catalog",
     "item": "geodl_core.cli.item:item",
     "model": "geodl_core.cli.model:model",
     "detections": "geodl_core.cli.detections:detections",

@@ -23,6 +23,7 @@ from geodl_core.engine.write_result import origin_of
 from geodl_core.engine.write_scene import write_scene
 from geodl_core.io.package.package import ModelPackage
 from geodl_core.io.parts.parts import PartHeader, is_part_whole
+from geodl_core.io.remote.objects import join, object_size
 from geodl_core.io.store import held_folder
 
 PARTS = "parts"
@@ -97,7 +98,7 @@ def run_scene(
     folder = result_folder(request.out, planned, collection)
     with held_folder(folder):
         existing = catalog.get_item(collection, result_id(planned))
-        if existing and not request.is_forced and _is_complete(existing, folder):
+        if existing and not request.is_forced and is_result_whole(existing, str(folder)):
             return RunResult(existing, folder, is_computed=False)
         if request.is_forced:
             shutil.rmtree(folder / PARTS, ignore_errors=True)
@@ -134,10 +135,10 @@ def shard_tasks(plan: Plan, of: int, folder: Path) -> list[Task]:
     return tasks
 
 
-def _is_complete(item: Mapping[str, Any], folder: Path) -> bool:
-    """Say whether every file of a registered result is there with the size that the Item gives."""
+def is_result_whole(item: Mapping[str, Any], place: str) -> bool:
+    """Say whether every file of a registered result is in its folder, or under its URL, with the Item's size."""
     expected = {Path(asset["href"]).name: asset.get("file:size") for asset in item["assets"].values()}
-    return all((folder / name).is_file() and (folder / name).stat().st_size == size for name, size in expected.items())
+    return all(object_size(join(place, name)) == size for name, size in expected.items())
 
 
 def _run_shards(request: RunRequest, planned: ScenePlan, folder: Path, listen: Callable[[Event], None]) -> list[Task]:

@@ -18,6 +18,7 @@ from geodl_core.service.ledger.tables import METADATA, SCHEMA, SCHEMA_VERSION, V
 
 BUSY_S = 60
 """How long a writer waits for its turn."""
+LEASE_S = 60.0
 WRITERS_LOCK = 0x67656F64
 """Key of PostgreSQL's advisory lock by which writers take turns, as they do in SQLite by themselves."""
 POSTGRES = ("postgresql://", "postgres://")
@@ -29,13 +30,14 @@ class Ledger:
     Args:
         location: path of a catalog file, made where it is missing, or `postgresql://…`.
         clock: seconds since 1970.
+        lease_s: a worker that is not heard of for so long has lost its work.
 
     Raises:
         InputError: the location can have no ledger.
         CatalogError: it cannot be reached or written, or a newer geodl made it.
     """
 
-    def __init__(self, location: str, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, location: str, clock: Callable[[], float] = time.time, lease_s: float = LEASE_S) -> None:
         if location.lower().startswith(("http://", "https://")):
             raise InputError(
                 f"{hide_secrets(location)}: expected a catalog file or postgresql://, found the address of a server",
@@ -43,6 +45,7 @@ class Ledger:
             )
         self.location = location
         self.clock = clock
+        self.lease_s = lease_s
         self.is_sqlite = not location.startswith(POSTGRES)
         # Makes the catalog where it is missing, and says plainly what is wrong with one.
         with open_catalog(location):

@@ -18,8 +18,6 @@ from geodl_core.service.ledger.tables import LOG_LINES, RUNS, UNITS, WORKERS
 
 Kind = Literal["plan", "shard", "finish"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-LEASE_S = 60.0
-"""A worker that is not heard of for so long has lost its work."""
 SAME_JOB_PAUSE_S = 5.0
 """Before a run looks again whether another one of the same job has ended."""
 MOST_LOG_LINES = 2_000
@@ -36,6 +34,8 @@ class Crew:
     """Shards of one run at a time."""
     most_runs: int = 4
     """Runs that may be under way at a time, of all workers together."""
+    is_elsewhere: bool = False
+    """On another machine: it reaches only plans that lie in an object store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,27 +83,31 @@ def lease_work(ledger: Ledger, crew: Crew, chance: Callable[[], float] = random)
     """
     with ledger.reading() as connection:
         # Most calls find nothing: they should not take a turn among the writers.
-        is_idle = not _has_expired(connection, ledger.clock()) and _next(connection, crew, ledger.clock()) is None
-    if is_idle:
+        now = ledger.clock()
+        is_idle = not _has_expired(connection, now) and _next(connection, crew, now) is None
+        is_seen = _is_seen(connection, crew.name, now - ledger.lease_s / 3)
+    if is_idle and is_seen:
         return None
     with ledger.writing() as connection:
         now = ledger.clock()
-        _take_back(connection, now, chance)
+        _take_back(ledger, connection, now, chance)
         found = _next(connection, crew, now)
         if found is None:
+            _see(ledger, connection, crew, "")
             return None
         run_id, kind = found
         run = run_of(connection, run_id)
         numbers = _open_numbers(connection, run_id, kind, crew.most_shards if kind == "shard" else 1, now)
+        numbers = numbers[: _share(connection, len(numbers), now - ledger.lease_s)]
         lease = secrets.token_urlsafe(16)
-        values = {"state": "leased", "lease": lease, "worker": crew.name, "expires": now + LEASE_S}
+        values = {"state": "leased", "lease": lease, "worker": crew.name, "expires": now + ledger.lease_s}
         connection.execute(UNITS.update().where(*_of(run_id, kind), UNITS.c.n.in_(numbers)).values(**values))
         if run.state == "queued":
             move(connection, run_id, "claimed", now, f"claimed by {crew.name}")
         run = run_of(connection, run_id)
         _see(ledger, connection, crew, f"{kind} of {run_id[:8]}")
         item = payload_of(connection, run.payload) if kind == "plan" else None
-        return Work(lease, kind, numbers, run, item, LEASE_S)
+        return Work(lease, kind, numbers, run, item, ledger.lease_s)
 
 
 def beat(ledger: Ledger, lease: str, tiles: int, lines: Sequence[tuple[str, str]] = ()) -> bool:
@@ -123,7 +127,7 @@ def beat(ledger: Ledger, lease: str, tiles: int, lines: Sequence[tuple[str, str]
         row = connection.execute(sa.select(UNITS.c.run_id, UNITS.c.worker).where(UNITS.c.lease == lease)).first()
         if row is None:
             return False
-        connection.execute(UNITS.update().where(UNITS.c.lease == lease).values(expires=now + LEASE_S))
+        connection.execute(UNITS.update().where(UNITS.c.lease == lease).values(expires=now + ledger.lease_s))
         done = RUNS.c.tiles_done + tiles
         connection.execute(RUNS.update().where(RUNS.c.id == row.run_id).values(tiles_done=done, updated=now))
         connection.execute(WORKERS.update().where(WORKERS.c.name == row.worker).values(seen=now))
@@ -255,6 +259,8 @@ def _next(connection: sa.Connection, crew: Crew, now: float) -> tuple[str, Kind]
         .order_by(RUNS.c.priority.desc(), rank, RUNS.c.created, RUNS.c.id, UNITS.c.n)
         .limit(1)
     )
+    if crew.is_elsewhere:
+        query = query.where(RUNS.c.place.contains("://", autoescape=True))
     if under_way >= crew.most_runs:
         # Those that have begun go on; a retried plan among them.
         query = query.where(RUNS.c.state.in_(ACTIVE))
@@ -267,12 +273,27 @@ def _open_numbers(connection: sa.Connection, run_id: str, kind: str, most: int, 
     return tuple(connection.execute(query.order_by(UNITS.c.n).limit(most)).scalars())
 
 
+def _is_seen(connection: sa.Connection, name: str, since: float) -> bool:
+    query = sa.select(WORKERS.c.name).where(WORKERS.c.name == name, WORKERS.c.seen >= since)
+    return connection.execute(query).first() is not None
+
+
+def _share(connection: sa.Connection, count: int, since: float) -> int:
+    """Return how many of the open shards one worker takes: less and less, so that all end at about the same time.
+
+    Guided self-scheduling (Polychronopoulos and Kuck, 1987), with half the usual share since workers differ in speed.
+    """
+    query = sa.select(sa.func.count()).where(WORKERS.c.seen >= since, WORKERS.c.roles.contains("shard"))
+    others = int(connection.execute(query).scalar_one())
+    return count if others <= 1 else max(1, -(-count // (2 * others)))
+
+
 def _has_expired(connection: sa.Connection, now: float) -> bool:
     query = sa.select(UNITS.c.run_id).where(UNITS.c.state == "leased", UNITS.c.expires < now).limit(1)
     return connection.execute(query).first() is not None
 
 
-def _take_back(connection: sa.Connection, now: float, chance: Callable[[], float]) -> None:
+def _take_back(ledger: Ledger, connection: sa.Connection, now: float, chance: Callable[[], float]) -> None:
     """Open what was lent to workers that are not heard of; work that killed several of them is not lent again."""
     query = sa.select(UNITS).where(UNITS.c.state == "leased", UNITS.c.expires < now).order_by(UNITS.c.lease, UNITS.c.n)
     rows = connection.execute(query).mappings().all()
@@ -281,7 +302,7 @@ def _take_back(connection: sa.Connection, now: float, chance: Callable[[], float
         run, tries = run_of(connection, lost[0]["run_id"]), max(int(row["tries"]) for row in lost) + 1
         failure = Failure(
             kind="WorkerLost",
-            message=f"{_name(lost)}: the worker {lost[0]['worker']} was not heard of for {LEASE_S:.0f} s",
+            message=f"{_name(lost)}: the worker {lost[0]['worker']} was not heard of for {ledger.lease_s:g} s",
             hint="it was stopped hard or ran out of memory: geodl runs logs, or the system's log, may say more",
             is_transient=True,
             state="failed",

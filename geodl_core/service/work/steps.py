@@ -1,0 +1,170 @@
+"""The three kinds of work of a run: lay it out, compute shards, merge and register."""
+
+import logging
+import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from geodl_core.domain.plan.plan import live_tiles, shard_count
+from geodl_core.domain.result.result import output_collection_id, safe_name
+from geodl_core.engine.merge_plan import MERGED_NAME, merge_plan, register_plan
+from geodl_core.engine.open_worker import Means
+from geodl_core.engine.plan_files import MODEL_NAME, PLAN_NAME, OpenPlan, has_part, opened_plan, store_part, tasks_of
+from geodl_core.engine.plan_files import write_plan as write_plan_files
+from geodl_core.engine.plan_inputs import require_unchanged
+from geodl_core.engine.plan_mosaic import plan_items
+from geodl_core.engine.plan_scene import ScenePlan
+from geodl_core.engine.register_scene import Catalog
+from geodl_core.engine.run_scene import PARTS, is_result_whole, result_folder, result_id
+from geodl_core.engine.run_tasks import Listener, run_tasks
+from geodl_core.engine.write_result import origin_of
+from geodl_core.errors import InputError
+from geodl_core.io.remote.objects import delete, is_remote, join, list_names
+from geodl_core.io.store import held_folder
+from geodl_core.service.jobs.read_job import AskedJob
+from geodl_core.service.jobs.read_order import read_order
+from geodl_core.service.ledger.leases import Planned, Work
+from geodl_core.service.ledger.runs import Run
+
+LOG = logging.getLogger("geodl.work")
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where a worker works, and with what."""
+
+    out: Path
+    """Folder of results."""
+    catalog_location: str
+    """Path or URL of the catalog; its password, too."""
+    catalog: Catalog | None
+    """Of results; None for a worker that computes shards alone."""
+    means: Means
+    batch_size: int | None = None
+    """Tiles given to a network at a time; as planned where None."""
+    store: str | None = None
+    """URL of an object store for plans, parts and results; else they lie in `out`."""
+    local_roots: tuple[Path, ...] = ()
+    """Folders whose files Items may name."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOutcome:
+    """What planning a run led to."""
+
+    facts: Planned
+    result: dict[str, Any] | None
+    """The output Item, where it was there already."""
+
+
+def plan_run(work: Work, site: Site) -> PlanOutcome:
+    """Lay out a run and write its plan, or find its result.
+
+    Raises:
+        GeodlError: as `read_order`, `plan_items` and `write_plan`.
+    """
+    assert work.item is not None
+    assert site.catalog is not None
+    run = work.run
+    asked = read_order(run, work.item, (site.out, site.catalog_location), site.local_roots)
+    planned = plan_items((asked.item,), asked.model, asked.arguments)
+    collection = run.collection or output_collection_id(asked.model.name)
+    place = place_of(site, planned, collection)
+    shards = shard_count(planned.plan, run.options.get("shards"))
+    facts = Planned(planned.plan.job_id, place, shards, len(live_tiles(planned.plan)))
+    existing = site.catalog.get_item(collection, result_id(planned))
+    if existing is not None and not run.is_forced and is_result_whole(existing, place):
+        return PlanOutcome(facts, existing)
+    if run.is_forced:
+        forget_work(place)
+    _write_plan(place, planned, asked, (collection, shards))
+    return PlanOutcome(facts, None)
+
+
+def place_of(site: Site, planned: ScenePlan, collection: str) -> str:
+    """Return the folder or URL where a run's plan, parts and results lie; the same as of `geodl run`."""
+    if site.store is None:
+        return str(result_folder(site.out, planned, collection).absolute())
+    return join(site.store, safe_name(collection), safe_name(result_id(planned)))
+
+
+def run_shards(work: Work, site: Site, opened: OpenPlan, listener: Listener) -> None:
+    """Compute those shards of a lease whose parts are not there yet.
+
+    Raises:
+        GeodlError: as `run_tasks` does.
+    """
+    run = work.run
+    every = tasks_of(opened, run.shards)
+    missing = []
+    for task in (every[n] for n in work.numbers):
+        if has_part(opened, task):
+            listener.on_tiles(task.header.tiles)
+        else:
+            missing.append(task)
+    if not missing:
+        return
+    require_unchanged(opened.planned.job, opened.planned.plan)
+    means = replace(site.means, batch_size=site.batch_size or opened.document.batch_size)
+    run_tasks(opened.planned, opened.package, means, missing, listener)
+    for task in missing:
+        store_part(opened, task)
+
+
+def finish_run(work: Work, site: Site, now: Callable[[], datetime]) -> dict[str, Any]:
+    """Merge the parts of a run and register its result, or find that somebody has; return the output Item.
+
+    Raises:
+        GeodlError: as `merge_plan` and `register_plan`.
+    """
+    run, catalog = work.run, site.catalog
+    assert run.place is not None
+    assert catalog is not None
+    with opened_plan(run.place) as opened, _held(run.place):
+        existing = catalog.get_item(opened.document.collection, result_id(opened.planned))
+        if existing is not None and not run.is_forced and is_result_whole(existing, run.place):
+            return existing
+        merge_plan(opened, run.shards, keeps_parts=False)
+        return register_plan(opened, catalog, now())
+
+
+def clear_up(run: Run) -> None:
+    """Take away what a finished run needs no longer: plan, model and what merging left for registration."""
+    assert run.place is not None
+    for name in (PLAN_NAME, MODEL_NAME, MERGED_NAME):
+        delete(join(run.place, name))
+
+
+def forget_work(place: str) -> None:
+    """Take away parts and what merging left, so that everything is computed anew."""
+    delete(join(place, MERGED_NAME))
+    if is_remote(place):
+        for name in list_names(join(place, PARTS)):
+            delete(join(place, PARTS, name))
+    else:
+        shutil.rmtree(Path(place) / PARTS, ignore_errors=True)
+
+
+def open_place(run: Run) -> AbstractContextManager[OpenPlan]:
+    """Return the plan of a run, to be entered.
+
+    Raises:
+        InputError: the run has none.
+    """
+    if run.place is None:
+        raise InputError(f"run {run.id[:8]}: expected a plan, found none")
+    return opened_plan(run.place)
+
+
+def _write_plan(place: str, planned: ScenePlan, asked: AskedJob, wanted: tuple[str, int]) -> None:
+    collection, shards = wanted
+    origin = origin_of((asked.item,), asked.package, asked.arguments, collection)
+    write_plan_files(place, planned, asked.package, origin, (shards, asked.batch_size))
+
+
+def _held(place: str) -> AbstractContextManager[None]:
+    return nullcontext() if is_remote(place) else held_folder(Path(place))
