@@ -35,10 +35,10 @@ def plan(items: tuple[str, ...], model: str, is_json: bool, **options: Any) -> N
     from geodl_core.cli.report import plan_lines
     from geodl_core.domain.result.result import output_collection_id
     from geodl_core.engine.estimate_run import estimate_run
+    from geodl_core.engine.origin import origin_of
     from geodl_core.engine.plan_files import write_plan
     from geodl_core.engine.plan_mosaic import plan_items
-    from geodl_core.engine.run_scene import result_folder
-    from geodl_core.engine.write_result import origin_of
+    from geodl_core.engine.result_place import result_folder
     from geodl_core.service.jobs.read_job import read_job
 
     asked = read_job(items, model, options, places_of(options))

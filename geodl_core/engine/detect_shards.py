@@ -15,7 +15,8 @@ from geodl_core.domain.detection.seams import SeamRule, settle
 from geodl_core.domain.plan.plan import Plan, Tile, shard_tiles, tile_at
 from geodl_core.engine.find_objects import Finder, find_objects
 from geodl_core.engine.plan_scene import ScenePlan
-from geodl_core.engine.run_shard import IN_FLIGHT_PER_THREAD, MEMORY_HINT, Task, announce_tasks, named
+from geodl_core.engine.result_place import Task
+from geodl_core.engine.run_shard import IN_FLIGHT_PER_THREAD, MEMORY_HINT, announce_tasks, named
 from geodl_core.errors import DataError, InferenceError, ModelError, OutOfMemoryError, StoreError
 from geodl_core.io.parts.found import add_detections
 from geodl_core.io.parts.parts import write_part

@@ -11,7 +11,7 @@ from geodl_core.domain.detection.seams import merge_tiles, ordered
 from geodl_core.domain.detection.suppress import nms_polygons
 from geodl_core.engine.detect_shards import OPEN, SETTLED, rule_of
 from geodl_core.engine.plan_scene import ScenePlan
-from geodl_core.engine.run_shard import Task
+from geodl_core.engine.result_place import Task
 from geodl_core.io.parts.found import read_detections
 from geodl_core.io.parts.parts import PartReader
 

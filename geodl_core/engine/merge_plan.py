@@ -10,7 +10,7 @@ from typing import Any
 from geodl_core.domain.result.result import StoredFile, safe_name
 from geodl_core.engine.plan_files import OpenPlan, fetch_parts, remove_parts, store_results, tasks_of
 from geodl_core.engine.register_scene import Catalog, register_scene
-from geodl_core.engine.run_scene import PARTS, result_id
+from geodl_core.engine.result_place import PARTS, result_id
 from geodl_core.engine.write_scene import SceneFacts, facts_json, read_facts, result_files, scene_of, write_scene
 from geodl_core.errors import DataError, InputError
 from geodl_core.io.remote.objects import join, object_size, read_object

@@ -9,7 +9,8 @@ from geodl_core.domain.pixels.product import Product
 from geodl_core.domain.plan.job import Compression
 from geodl_core.domain.plan.plan import Plan
 from geodl_core.domain.result.result import RASTER_NAMES
-from geodl_core.engine.run_shard import Task, block_format
+from geodl_core.engine.result_place import Task
+from geodl_core.engine.run_shard import block_format
 from geodl_core.engine.session import usable_cores
 from geodl_core.io.cog.cog_layout import CogSpec
 from geodl_core.io.cog.cog_write import write_cog

@@ -13,7 +13,8 @@ from geodl_core.engine.find_objects import Finder, Sight
 from geodl_core.engine.open_worker import Means, area_of, crew_of, has_gpu
 from geodl_core.engine.plan_inputs import require_unchanged
 from geodl_core.engine.plan_scene import ScenePlan
-from geodl_core.engine.run_shard import Task, announce_tasks
+from geodl_core.engine.result_place import Task
+from geodl_core.engine.run_shard import announce_tasks
 from geodl_core.engine.session import OnnxSession, SessionChoice, open_session
 from geodl_core.errors import ModelError
 from geodl_core.io.network.fuse import Feed, Yield

@@ -20,7 +20,8 @@ from geodl_core.engine.blend_tiles import MOST_TILES
 from geodl_core.engine.check_half import check_half, require_half
 from geodl_core.engine.plan_inputs import require_unchanged
 from geodl_core.engine.plan_scene import ScenePlan
-from geodl_core.engine.run_shard import Task, announce_tasks
+from geodl_core.engine.result_place import Task
+from geodl_core.engine.run_shard import announce_tasks
 from geodl_core.engine.session import (
     OnnxSession,
     Provider,

@@ -10,10 +10,9 @@ from geodl_core.domain.plan.plan import shard_count
 from geodl_core.domain.plan.plan_document import MOST_BYTES, PlanDocument, parse_plan
 from geodl_core.domain.result.result import EMD_NAME
 from geodl_core.engine.load_model import load_model
+from geodl_core.engine.origin import Origin
 from geodl_core.engine.plan_scene import ScenePlan
-from geodl_core.engine.run_scene import PARTS, shard_tasks
-from geodl_core.engine.run_shard import Task
-from geodl_core.engine.write_result import Origin
+from geodl_core.engine.result_place import PARTS, Task, shard_tasks
 from geodl_core.errors import DataError, ModelError
 from geodl_core.io.package.package import ModelPackage, load_package
 from geodl_core.io.package.package_write import package_files, write_package

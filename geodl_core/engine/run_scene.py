@@ -10,23 +10,20 @@ from typing import Any, Literal
 
 from geodl_core.domain.model.model import Model
 from geodl_core.domain.plan.job import Arguments
-from geodl_core.domain.plan.plan import Plan, Shard, live_tiles, plan_digest, shard_count
-from geodl_core.domain.result.result import output_collection_id, output_item_id, safe_name, source_name
+from geodl_core.domain.plan.plan import live_tiles, shard_count
+from geodl_core.domain.result.result import output_collection_id
 from geodl_core.engine.open_worker import Means
+from geodl_core.engine.origin import origin_of
 from geodl_core.engine.plan_mosaic import plan_items
 from geodl_core.engine.plan_scene import ScenePlan
 from geodl_core.engine.rates import rate_key, record_rate
 from geodl_core.engine.register_scene import Catalog, register_scene
-from geodl_core.engine.run_shard import Task
+from geodl_core.engine.result_place import PARTS, Task, is_result_whole, result_folder, result_id, shard_tasks
 from geodl_core.engine.run_tasks import Listener, run_tasks
-from geodl_core.engine.write_result import origin_of
 from geodl_core.engine.write_scene import write_scene
 from geodl_core.io.package.package import ModelPackage
-from geodl_core.io.parts.parts import PartHeader, is_part_whole
-from geodl_core.io.remote.objects import join, object_size
+from geodl_core.io.parts.parts import is_part_whole
 from geodl_core.io.store import held_folder
-
-PARTS = "parts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,34 +108,6 @@ def run_scene(
         if not request.keeps_parts:
             shutil.rmtree(folder / PARTS, ignore_errors=True)
     return RunResult(item, folder, is_computed=True)
-
-
-def result_id(planned: ScenePlan) -> str:
-    """Return the id of a job's output Item."""
-    source = source_name(planned.job.item_id, is_mosaic=bool(planned.job.mosaic))
-    return output_item_id(source, planned.model.name, planned.plan.job_id)
-
-
-def result_folder(out: Path, planned: ScenePlan, collection: str) -> Path:
-    """Return where a job's results lie."""
-    return out / safe_name(collection) / safe_name(result_id(planned))
-
-
-def shard_tasks(plan: Plan, of: int, folder: Path) -> list[Task]:
-    """Return all shards of a plan, with their parts in a folder."""
-    digest, live = plan_digest(plan), len(live_tiles(plan))
-    tasks = []
-    for shard in (Shard(n, of) for n in range(of)):
-        tiles = live * (shard.n + 1) // of - live * shard.n // of
-        header = PartHeader(plan.job_id, shard.n, of, tiles, digest)
-        tasks.append(Task(shard, folder / f"{shard.n:05d}-of-{of:05d}.part", header))
-    return tasks
-
-
-def is_result_whole(item: Mapping[str, Any], place: str) -> bool:
-    """Say whether every file of a registered result is in its folder, or under its URL, with the Item's size."""
-    expected = {Path(asset["href"]).name: asset.get("file:size") for asset in item["assets"].values()}
-    return all(object_size(join(place, name)) == size for name, size in expected.items())
 
 
 def _run_shards(request: RunRequest, planned: ScenePlan, folder: Path, listen: Callable[[Event], None]) -> list[Task]:

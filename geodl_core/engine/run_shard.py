@@ -4,9 +4,7 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from itertools import chain, groupby
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +13,9 @@ import numpy.typing as npt
 from geodl_core.domain.pixels.blocks import Block, BlockBuilder, is_empty
 from geodl_core.domain.pixels.product import Product
 from geodl_core.domain.plan.job import Compression
-from geodl_core.domain.plan.plan import Plan, Shard, Tile, shard_tiles, tile_at
+from geodl_core.domain.plan.plan import Plan, Tile, shard_tiles, tile_at
 from geodl_core.engine.blend_tiles import blended_tiles
+from geodl_core.engine.result_place import Task
 from geodl_core.engine.worker import (
     Reader,
     Worker,
@@ -30,7 +29,7 @@ from geodl_core.engine.worker import (
 from geodl_core.errors import DataError, InferenceError, OutOfMemoryError, StoreError
 from geodl_core.io.cog.block_codec import BlockFormat, Predictor, encode_block, half_format
 from geodl_core.io.cog.cog_write import halve
-from geodl_core.io.parts.parts import PartHeader, PartWriter, write_part
+from geodl_core.io.parts.parts import PartWriter, write_part
 
 IN_FLIGHT_PER_THREAD = 2
 """One group in the network, one read ahead."""
@@ -40,16 +39,6 @@ ENCODING_BYTES = 64 << 20
 
 TileValues = tuple[Tile, list[npt.NDArray[Any]]]
 """A tile and what is stored of its core, (samples, h, w) for each product."""
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One shard to run."""
-
-    shard: Shard
-    path: Path
-    """Of its part."""
-    header: PartHeader
 
 
 def run_shards(plan: Plan, tasks: Sequence[Task], worker: Worker) -> None:

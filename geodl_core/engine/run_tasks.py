@@ -8,7 +8,8 @@ from geodl_core.engine.detect_shards import detect_shards
 from geodl_core.engine.open_finder import open_finder
 from geodl_core.engine.open_worker import Means, open_worker, session_of
 from geodl_core.engine.plan_scene import ScenePlan
-from geodl_core.engine.run_shard import Task, run_shards
+from geodl_core.engine.result_place import Task
+from geodl_core.engine.run_shard import run_shards
 from geodl_core.io.package.package import ModelPackage
 
 

@@ -20,9 +20,10 @@ from geodl_core.domain.result.result import (
     StoredFile,
 )
 from geodl_core.engine.merge_detections import merge_detections
+from geodl_core.engine.origin import Origin
 from geodl_core.engine.plan_scene import ScenePlan
-from geodl_core.engine.run_shard import Task
-from geodl_core.engine.write_result import Origin, provenance_of, stored_file
+from geodl_core.engine.result_place import Task
+from geodl_core.engine.write_result import provenance_of, stored_file
 from geodl_core.errors import ModelError
 from geodl_core.io.store import write_bytes
 from geodl_core.io.vector.background import scene_background

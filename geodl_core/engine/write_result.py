@@ -2,15 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from geodl_core.domain.classes import choose_storage
 from geodl_core.domain.pixels.product import Product
-from geodl_core.domain.place.href import hide_secrets
-from geodl_core.domain.plan.job import Arguments, arguments_json
+from geodl_core.domain.plan.job import arguments_json
 from geodl_core.domain.result.attribute_table import attribute_table_xml
 from geodl_core.domain.result.result import (
     COG_NAME,
@@ -24,41 +22,13 @@ from geodl_core.domain.result.result import (
 )
 from geodl_core.engine.merge_scene import merge_scene
 from geodl_core.engine.open_worker import products_of
+from geodl_core.engine.origin import Origin
 from geodl_core.engine.plan_scene import ScenePlan
-from geodl_core.engine.run_shard import Task
+from geodl_core.engine.result_place import Task
 from geodl_core.io.cog.preview import write_preview
-from geodl_core.io.package.package import ModelPackage
 from geodl_core.io.scene.footprint import read_footprint
 from geodl_core.io.stac import item_href
 from geodl_core.io.store import multihash, storage_errors, write_bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a result comes from, as its Item tells."""
-
-    source: Mapping[str, Any]
-    """Item with absolute hrefs; of a mosaic the first."""
-    model_word: str
-    """What names the model on a command line; a model that came as text is that text."""
-    model_item_href: str | None
-    """Of the STAC Item that describes the model, where there is one."""
-    emd_text: bytes
-    """The definition, verbatim."""
-    arguments: Arguments
-    collection: str
-    """Of the output."""
-    others: tuple[Mapping[str, Any], ...] = ()
-    """Further Items of a mosaic, in order."""
-
-
-def origin_of(
-    items: Sequence[Mapping[str, Any]], package: ModelPackage, arguments: Arguments, collection: str
-) -> Origin:
-    """Return where a result of a package comes from: an Item, or those of a mosaic in order."""
-    is_text = package.location == "<text>"
-    word = package.emd_text.decode() if is_text else hide_secrets(package.location)
-    return Origin(items[0], word, package.item_href, package.emd_text, arguments, collection, tuple(items[1:]))
 
 
 def write_result(planned: ScenePlan, origin: Origin, tasks: Sequence[Task], folder: Path) -> ClassifiedScene:

@@ -8,10 +8,11 @@ from typing import Any
 from geodl_core.domain.detection.table import Column
 from geodl_core.domain.result.result import DetectedScene, Result, StoredFile
 from geodl_core.engine.open_worker import products_of
+from geodl_core.engine.origin import Origin
 from geodl_core.engine.plan_scene import ScenePlan
-from geodl_core.engine.run_shard import Task
+from geodl_core.engine.result_place import Task
 from geodl_core.engine.write_detections import ObjectFacts, detected_scene, object_files, write_detections
-from geodl_core.engine.write_result import Origin, classified_scene, file_names, write_result
+from geodl_core.engine.write_result import classified_scene, file_names, write_result
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,11 @@ from geodl_core.domain.plan.plan import tile_shape
 from geodl_core.engine import open_worker as opening
 from geodl_core.engine.load_model import load_model
 from geodl_core.engine.open_worker import Means, open_worker
+from geodl_core.engine.origin import origin_of
 from geodl_core.engine.plan_scene import plan_scene
-from geodl_core.engine.run_scene import shard_tasks
+from geodl_core.engine.result_place import shard_tasks
 from geodl_core.engine.run_shard import run_shards
-from geodl_core.engine.write_result import origin_of, write_result
+from geodl_core.engine.write_result import write_result
 from geodl_core.errors import InputError
 from geodl_core.io.package.package import load_package
 from geodl_core.io.stac import read_item

@@ -39,7 +39,7 @@ def cache(tmp_path_factory):
 DRIVER = """
 import json, os, signal, sys
 from geodl_core.cli.main import geodl, guarded
-import geodl_core.catalog.open, geodl_core.cli.job_options, geodl_core.service.jobs.model_source, geodl_core.cli.progress
+import geodl_core.catalog.open, geodl_core.cli.job_options, geodl_core.service.jobs.read_job, geodl_core.cli.progress
 import geodl_core.cli.report, geodl_core.cli.run, geodl_core.cli.stages, geodl_core.engine.merge_plan
 import geodl_core.engine.estimate_run, geodl_core.engine.open_worker, geodl_core.engine.plan_files, onnxruntime
 

@@ -19,6 +19,7 @@ from geodl_core.catalog.sqlite import SqliteCatalog
 from geodl_core.domain.run.options import command_options
 from geodl_core.engine.open_worker import Means
 from geodl_core.engine.run_scene import RunRequest, run_scene
+from geodl_core.io.remote.objects import download
 from geodl_core.service.jobs.read_job import read_itemless_job
 from geodl_core.service.ledger.database import Ledger
 from geodl_core.service.ledger.leases import Crew, beat, lease_work, log_lines
@@ -314,8 +315,6 @@ def test_workers_elsewhere_share_a_run_and_one_is_killed(works, monkeypatch):
 
 def fetch(item, folder):
     """Return the assets of a result, by file name."""
-    from geodl_core.io.remote.objects import download
-
     found = {}
     for asset in item["assets"].values():
         name = asset["href"].rpartition("/")[2]
@@ -328,9 +327,12 @@ def fetch(item, folder):
 
 def test_a_server_without_store_lends_nothing(works):
     """Workers elsewhere are told plainly that this server has no store, and end."""
-    with Ledger(works.catalog) as ledger, SqliteCatalog(works.catalog) as catalog:
-        with lending(Services(catalog, ledger, works.out)) as server:
-            worker = start_worker(works, "--server", server, "--once")
-            _, errors = worker.communicate(timeout=60)
+    with (
+        Ledger(works.catalog) as ledger,
+        SqliteCatalog(works.catalog) as catalog,
+        lending(Services(catalog, ledger, works.out)) as server,
+    ):
+        worker = start_worker(works, "--server", server, "--once")
+        _, errors = worker.communicate(timeout=60)
     assert worker.returncode == 2
     assert "without --store" in errors

@@ -13,15 +13,15 @@ from geodl_core.domain.plan.plan import live_tiles, shard_count
 from geodl_core.domain.result.result import output_collection_id, safe_name
 from geodl_core.engine.merge_plan import MERGED_NAME, merge_plan, register_plan
 from geodl_core.engine.open_worker import Means
+from geodl_core.engine.origin import origin_of
 from geodl_core.engine.plan_files import MODEL_NAME, PLAN_NAME, OpenPlan, has_part, opened_plan, store_part, tasks_of
 from geodl_core.engine.plan_files import write_plan as write_plan_files
 from geodl_core.engine.plan_inputs import require_unchanged
 from geodl_core.engine.plan_mosaic import plan_items
 from geodl_core.engine.plan_scene import ScenePlan
 from geodl_core.engine.register_scene import Catalog
-from geodl_core.engine.run_scene import PARTS, is_result_whole, result_folder, result_id
+from geodl_core.engine.result_place import PARTS, is_result_whole, result_folder, result_id
 from geodl_core.engine.run_tasks import Listener, run_tasks
-from geodl_core.engine.write_result import origin_of
 from geodl_core.errors import InputError
 from geodl_core.io.remote.objects import delete, is_remote, join, list_names
 from geodl_core.io.store import held_folder
