@@ -36,7 +36,7 @@ def plan(items: tuple[str, ...], model: str, is_json: bool, **options: Any) -> N
     from geodl_core.domain.result.result import output_collection_id
     from geodl_core.engine.estimate_run import estimate_run
     from geodl_core.engine.origin import origin_of
-    from geodl_core.engine.plan_files import write_plan
+    from geodl_core.engine.plan_files import RunWishes, write_plan
     from geodl_core.engine.plan_mosaic import plan_items
     from geodl_core.engine.result_place import result_folder
     from geodl_core.service.jobs.read_job import read_job
@@ -51,7 +51,7 @@ def plan(items: tuple[str, ...], model: str, is_json: bool, **options: Any) -> N
     if not options["dry_run"]:
         origin = origin_of(sources, asked.package, asked.arguments, collection)
         place = options["to"] or str(result_folder(asked.out, planned, collection))
-        written = write_plan(place, planned, asked.package, origin, (options["shards"], asked.batch_size))
+        written = write_plan(place, planned, asked.package, origin, RunWishes(options["shards"], asked.batch_size))
     if is_json:
         click.echo(json.dumps({"plan": written, "job_id": planned.plan.job_id, **estimate.as_json(options["shards"])}))
         return

@@ -8,12 +8,12 @@ from datetime import datetime
 from typing import Any
 
 from geodl_core.domain.result.result import StoredFile, safe_name
-from geodl_core.engine.plan_files import OpenPlan, fetch_parts, remove_parts, store_results, tasks_of
+from geodl_core.engine.plan_files import OpenPlan, fetch_parts, remove_parts, store_beside, store_results, tasks_of
 from geodl_core.engine.register_scene import Catalog, register_scene
 from geodl_core.engine.result_place import PARTS, result_id
 from geodl_core.engine.write_scene import SceneFacts, facts_json, read_facts, result_files, scene_of, write_scene
 from geodl_core.errors import DataError, InputError
-from geodl_core.io.remote.objects import join, object_size, read_object
+from geodl_core.io.remote.objects import is_remote, join, object_size, read_object
 from geodl_core.io.store import write_bytes
 
 MERGED_NAME = "merged.json"
@@ -57,7 +57,9 @@ def merge_plan(opened: OpenPlan, shards: int | None, keeps_parts: bool) -> dict[
         "files": {name: [file.size_bytes, file.checksum] for name, file in scene.provenance.files.items()},
     }
     write_bytes(opened.folder / MERGED_NAME, json.dumps(merged, indent=1).encode())
-    store_results(opened, [*result_files(opened.planned), MERGED_NAME])
+    store_results(opened, result_files(opened.planned))
+    # Last: where it is, everything is.
+    store_beside(opened, MERGED_NAME)
     if not keeps_parts:
         remove_parts(opened, tasks)
         shutil.rmtree(opened.folder / PARTS, ignore_errors=True)
@@ -74,7 +76,9 @@ def register_plan(opened: OpenPlan, catalog: Catalog, now: datetime) -> dict[str
     """
     merged = _read_merged(opened)
     scene = scene_of(opened.planned, opened.origin, merged.facts, merged.files)
-    item = register_scene(scene, opened.folder, catalog, now, base=opened.location if opened.is_remote else None)
+    item = register_scene(
+        scene, opened.folder, catalog, now, base=opened.results if is_remote(opened.results) else None
+    )
     store_results(opened, [f"{safe_name(result_id(opened.planned))}.json"])
     return item
 
@@ -110,5 +114,5 @@ def _merged_before(opened: OpenPlan) -> Merged | None:
         merged = _read_merged(opened)
     except (InputError, DataError):
         return None
-    sizes = {name: object_size(join(opened.location, name)) for name in merged.files}
+    sizes = {name: object_size(join(opened.results, name)) for name in merged.files}
     return merged if all(sizes[name] == file.size_bytes for name, file in merged.files.items()) else None

@@ -25,6 +25,18 @@ MODEL_NAME = "model.dlpk"
 
 
 @dataclass(frozen=True, slots=True)
+class RunWishes:
+    """How a plan is meant to be run."""
+
+    shards: int | None = None
+    """In how many; None for the usual number."""
+    batch_size: int = 1
+    """Tiles at a time given to a network of open batch."""
+    results: str | None = None
+    """Folder or URL of the result's files; beside the plan where None."""
+
+
+@dataclass(frozen=True, slots=True)
 class OpenPlan:
     """A plan that was read, with its model, at work in a local folder."""
 
@@ -33,7 +45,7 @@ class OpenPlan:
     origin: Origin
     document: PlanDocument
     location: str
-    """Folder or URL in which the plan lies, and parts and results belong."""
+    """Folder or URL in which the plan lies, and parts belong."""
     folder: Path
     """Where this process works: the same folder, or a temporary one."""
 
@@ -41,10 +53,13 @@ class OpenPlan:
     def is_remote(self) -> bool:
         return is_remote(self.location)
 
+    @property
+    def results(self) -> str:
+        """Folder or URL in which the files of the result belong."""
+        return self.document.results or self.location
 
-def write_plan(
-    location: str, planned: ScenePlan, package: ModelPackage, origin: Origin, asked: tuple[int | None, int]
-) -> str:
+
+def write_plan(location: str, planned: ScenePlan, package: ModelPackage, origin: Origin, wishes: RunWishes) -> str:
     """Write a plan and its model into a folder or under a URL.
 
     Args:
@@ -52,8 +67,7 @@ def write_plan(
         planned: the job.
         package: of its model.
         origin: what its Item will say of it.
-        asked: in how many shards it is meant to be run, None for the usual number; and how many tiles at a time are
-            given to a network of open batch.
+        wishes: how it is meant to be run.
 
     Returns:
         Where the plan lies.
@@ -69,8 +83,8 @@ def write_plan(
         document = PlanDocument(
             job=planned.job,
             plan=planned.plan,
-            shards=shard_count(planned.plan, asked[0]),
-            batch_size=asked[1],
+            shards=shard_count(planned.plan, wishes.shards),
+            batch_size=wishes.batch_size,
             bands=planned.bands,
             notes=planned.notes,
             rule=planned.rule,
@@ -79,6 +93,7 @@ def write_plan(
             source=dict(origin.source),
             others=tuple(map(dict, origin.others)),
             collection=origin.collection,
+            results=wishes.results,
             model_file=MODEL_NAME,
             model_sha256=sha256_file(packed),
             emd_text=origin.emd_text,
@@ -182,10 +197,16 @@ def remove_parts(opened: OpenPlan, tasks: Sequence[Task]) -> None:
 
 
 def store_results(opened: OpenPlan, names: Sequence[str]) -> None:
-    """Bring the files of a result to where the plan lies."""
-    if opened.is_remote:
+    """Bring the files of a result to where they belong."""
+    if opened.is_remote or opened.results != opened.location:
         for name in names:
-            upload(opened.folder / name, join(opened.location, name))
+            upload(opened.folder / name, join(opened.results, name))
+
+
+def store_beside(opened: OpenPlan, name: str) -> None:
+    """Bring a file to where the plan lies."""
+    if opened.is_remote:
+        upload(opened.folder / name, join(opened.location, name))
 
 
 def _remote(opened: OpenPlan, task: Task) -> str:

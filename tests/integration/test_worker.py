@@ -292,7 +292,7 @@ def test_workers_elsewhere_share_a_run_and_one_is_killed(works, monkeypatch):
     (run_id,) = place(works, works.order(**SHARDS))
     with store(monkeypatch) as url, Ledger(works.catalog, lease_s=2) as ledger, SqliteCatalog(works.catalog) as catalog:
         work_here(works, kinds=("plan",), store=url)
-        assert run_now(works, run_id).place.startswith(url)
+        assert run_now(works, run_id).place.startswith(f"{url}/work/")
         with lending(Services(catalog, ledger, works.out, url)) as server:
             workers = [start_worker(works, "--server", server, "--shards-at-once", 1) for _ in range(2)]
             wait_for(lambda: run_now(works, run_id).tiles_done > 5, "progress")

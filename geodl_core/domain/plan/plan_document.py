@@ -41,6 +41,8 @@ class PlanDocument(BaseModel):
     """Further Items of a mosaic, in order."""
     collection: str
     """Of the output."""
+    results: str | None = None
+    """Folder or URL in which the files of the result belong, where that is not beside the plan."""
     model_file: str
     """Name of the model's package beside the plan."""
     model_sha256: str

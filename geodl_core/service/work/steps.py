@@ -14,8 +14,17 @@ from geodl_core.domain.result.result import output_collection_id, safe_name
 from geodl_core.engine.merge_plan import MERGED_NAME, merge_plan, register_plan
 from geodl_core.engine.open_worker import Means
 from geodl_core.engine.origin import origin_of
-from geodl_core.engine.plan_files import MODEL_NAME, PLAN_NAME, OpenPlan, has_part, opened_plan, store_part, tasks_of
-from geodl_core.engine.plan_files import write_plan as write_plan_files
+from geodl_core.engine.plan_files import (
+    MODEL_NAME,
+    PLAN_NAME,
+    OpenPlan,
+    RunWishes,
+    has_part,
+    opened_plan,
+    store_part,
+    tasks_of,
+    write_plan,
+)
 from geodl_core.engine.plan_inputs import require_unchanged
 from geodl_core.engine.plan_mosaic import plan_items
 from geodl_core.engine.plan_scene import ScenePlan
@@ -25,7 +34,6 @@ from geodl_core.engine.run_tasks import Listener, run_tasks
 from geodl_core.errors import InputError
 from geodl_core.io.remote.objects import delete, is_remote, join, list_names
 from geodl_core.io.store import held_folder
-from geodl_core.service.jobs.read_job import AskedJob
 from geodl_core.service.jobs.read_order import read_order
 from geodl_core.service.ledger.leases import Planned, Work
 from geodl_core.service.ledger.runs import Run
@@ -47,7 +55,7 @@ class Site:
     batch_size: int | None = None
     """Tiles given to a network at a time; as planned where None."""
     store: str | None = None
-    """URL of an object store for plans, parts and results; else they lie in `out`."""
+    """URL in an object store for plans, parts and results; else they lie in `out`."""
     local_roots: tuple[Path, ...] = ()
     """Folders whose files Items may name."""
 
@@ -73,23 +81,31 @@ def plan_run(work: Work, site: Site) -> PlanOutcome:
     asked = read_order(run, work.item, (site.out, site.catalog_location), site.local_roots)
     planned = plan_items((asked.item,), asked.model, asked.arguments)
     collection = run.collection or output_collection_id(asked.model.name)
-    place = place_of(site, planned, collection)
+    place, results = places_of(site, planned, collection)
     shards = shard_count(planned.plan, run.options.get("shards"))
     facts = Planned(planned.plan.job_id, place, shards, len(live_tiles(planned.plan)))
     existing = site.catalog.get_item(collection, result_id(planned))
-    if existing is not None and not run.is_forced and is_result_whole(existing, place):
+    if existing is not None and not run.is_forced and is_result_whole(existing, results):
         return PlanOutcome(facts, existing)
     if run.is_forced:
         forget_work(place)
-    _write_plan(place, planned, asked, (collection, shards))
+    origin = origin_of((asked.item,), asked.package, asked.arguments, collection)
+    wishes = RunWishes(shards, asked.batch_size, None if results == place else results)
+    write_plan(place, planned, asked.package, origin, wishes)
     return PlanOutcome(facts, None)
 
 
-def place_of(site: Site, planned: ScenePlan, collection: str) -> str:
-    """Return the folder or URL where a run's plan, parts and results lie; the same as of `geodl run`."""
+def places_of(site: Site, planned: ScenePlan, collection: str) -> tuple[str, str]:
+    """Return the folder or URL of a run's plan and parts, and that of its results.
+
+    On one machine both are the folder that `geodl run` would use. In a store what may be taken away at any time lies
+    apart, by job, below `work`.
+    """
     if site.store is None:
-        return str(result_folder(site.out, planned, collection).absolute())
-    return join(site.store, safe_name(collection), safe_name(result_id(planned)))
+        folder = str(result_folder(site.out, planned, collection).absolute())
+        return folder, folder
+    results = join(site.store, safe_name(collection), safe_name(result_id(planned)))
+    return join(site.store, "work", planned.plan.job_id), results
 
 
 def run_shards(work: Work, site: Site, opened: OpenPlan, listener: Listener) -> None:
@@ -126,7 +142,7 @@ def finish_run(work: Work, site: Site, now: Callable[[], datetime]) -> dict[str,
     assert catalog is not None
     with opened_plan(run.place) as opened, _held(run.place):
         existing = catalog.get_item(opened.document.collection, result_id(opened.planned))
-        if existing is not None and not run.is_forced and is_result_whole(existing, run.place):
+        if existing is not None and not run.is_forced and is_result_whole(existing, opened.results):
             return existing
         merge_plan(opened, run.shards, keeps_parts=False)
         return register_plan(opened, catalog, now())
@@ -158,12 +174,6 @@ def open_place(run: Run) -> AbstractContextManager[OpenPlan]:
     if run.place is None:
         raise InputError(f"run {run.id[:8]}: expected a plan, found none")
     return opened_plan(run.place)
-
-
-def _write_plan(place: str, planned: ScenePlan, asked: AskedJob, wanted: tuple[str, int]) -> None:
-    collection, shards = wanted
-    origin = origin_of((asked.item,), asked.package, asked.arguments, collection)
-    write_plan_files(place, planned, asked.package, origin, (shards, asked.batch_size))
 
 
 def _held(place: str) -> AbstractContextManager[None]:
