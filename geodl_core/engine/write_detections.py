@@ -1,14 +1,15 @@
 """Write what a detector's shards found: GeoParquet and other formats, preview and definition."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from geodl_core.domain.detection.choice import SCENE_CRS, DetectionChoice, Format
 from geodl_core.domain.detection.detections import Detections
-from geodl_core.domain.detection.table import Column, VectorFacts, VectorSpec
+from geodl_core.domain.detection.table import VectorFacts, VectorSpec
 from geodl_core.domain.plan.plan import tile_count
+from geodl_core.domain.result.object_facts import ObjectFacts
 from geodl_core.domain.result.result import (
     EMD_NAME,
     OBJECTS_FGB_NAME,
@@ -36,20 +37,6 @@ NAMES: dict[Format, str] = {
     "geojson": OBJECTS_GEOJSON_NAME,
     "fgb": OBJECTS_FGB_NAME,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectFacts:
-    """What is known of found objects beside their files."""
-
-    counts: Mapping[int, int]
-    """Objects of each class id."""
-    columns: tuple[Column, ...]
-    geometry_types: tuple[str, ...]
-    crs: str
-    largest_px: float
-    cut: int
-    """Objects that were cut where tiles end."""
 
 
 def write_detections(planned: ScenePlan, origin: Origin, tasks: Sequence[Task], folder: Path) -> DetectedScene:

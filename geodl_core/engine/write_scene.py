@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from geodl_core.domain.detection.table import Column
+from geodl_core.domain.result.object_facts import ObjectFacts
 from geodl_core.domain.result.result import DetectedScene, Result, StoredFile
 from geodl_core.engine.open_worker import products_of
 from geodl_core.engine.origin import Origin
 from geodl_core.engine.plan_scene import ScenePlan
 from geodl_core.engine.result_place import Task
-from geodl_core.engine.write_detections import ObjectFacts, detected_scene, object_files, write_detections
 from geodl_core.engine.write_result import classified_scene, file_names, write_result
 
 
@@ -36,18 +36,26 @@ def write_scene(planned: ScenePlan, origin: Origin, tasks: Sequence[Task], folde
     """
     if planned.model.detector is None:
         return write_result(planned, origin, tasks, folder)
+    from geodl_core.engine.write_detections import write_detections  # noqa: PLC0415  # tables: paid by detectors alone
+
     return write_detections(planned, origin, tasks, folder)
 
 
 def result_files(planned: ScenePlan) -> tuple[str, ...]:
     """Return the files of a result, the Item apart."""
-    return file_names(products_of(planned)) if planned.model.detector is None else object_files(planned)
+    if planned.model.detector is None:
+        return file_names(products_of(planned))
+    from geodl_core.engine.write_detections import object_files  # noqa: PLC0415  # as above
+
+    return object_files(planned)
 
 
 def scene_of(planned: ScenePlan, origin: Origin, facts: SceneFacts, files: Mapping[str, StoredFile]) -> Result:
     """Return what is known of a result whose files are written."""
     if facts.objects is None:
         return classified_scene(planned, origin, facts.counts, files, facts.footprint)
+    from geodl_core.engine.write_detections import detected_scene  # noqa: PLC0415  # as above
+
     return detected_scene(planned, origin, facts.objects, files)
 
 
