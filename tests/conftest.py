@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 import pytest_socket
 
+import postgres
+
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("GEODL_SHARED") or ROOT.parent / "shared")
 GROUPS = {
     "shared": (SHARED / "data").is_dir() or f"there is no test data at {SHARED} (GEODL_SHARED names another place)",
     "gdal": shutil.which("gdalinfo") is not None or "the program gdalinfo is not installed (Debian: gdal-bin)",
+    "postgres": postgres.state(),
 }
 """Marker → True, or why this machine cannot run the group."""
 _skipped: dict[str, int] = {}
@@ -21,6 +24,10 @@ if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
     # Every process that a test starts would compile all libraries anew, for seconds: kept apart from the sources.
     sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(ROOT / ".pytest_cache" / "bytecode")
     sys.dont_write_bytecode = False
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "postgres: needs PostgreSQL with PostGIS, started on the loopback")
 
 
 def pytest_collection_modifyitems(items):

@@ -9,7 +9,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "geodl_core"
 ORDER = ("errors", "domain", "io", "engine", "catalog", "service", "settings", "cli")
 """Left to right; a layer imports itself and what stands to its left."""
-COMPUTING = {"affine", "numpy", "pydantic", "pyproj", "scipy", "shapely"}
+COMPUTING = {"affine", "cql2", "numpy", "pydantic", "pyproj", "scipy", "shapely"}
 THIRD_PARTIES = {
     "errors": set(),
     "domain": COMPUTING,
@@ -29,20 +29,13 @@ THIRD_PARTIES = {
     }
     | {"rasterio", "requests", "urllib3"},
     "engine": COMPUTING | {"onnxruntime"},
-    "catalog": COMPUTING | {"attr", "cql2", "fastapi", "pydantic_settings", "requests", "stac_fastapi", "starlette"},
+    "catalog": COMPUTING
+    | {"attr", "fastapi", "psycopg", "psycopg_pool", "pyarrow", "pydantic_core", "pydantic_settings", "pypgstac"}
+    | {"requests", "stac_fastapi", "stac_geoparquet", "starlette"},
     "service": COMPUTING
-    | {
-        "apscheduler",
-        "cql2",
-        "fastapi",
-        "joserfc",
-        "limits",
-        "prometheus_client",
-        "psycopg",
-        "pystac_client",
-        "requests",
-    }
-    | {"sqlalchemy", "standardwebhooks", "starlette", "titiler", "watchfiles", "yaml"},
+    | {"apscheduler", "attrs", "boto3", "botocore", "fastapi", "joserfc", "limits", "prometheus_client", "psycopg"}
+    | {"pystac_client", "rasterio", "requests", "rio_tiler", "sqlalchemy", "stac_fastapi", "standardwebhooks"}
+    | {"starlette", "titiler", "urllib3", "watchfiles", "yaml"},
     "settings": set(),
     "cli": {"click", "rich", "uvicorn"},
 }

@@ -5,21 +5,29 @@ from typing import TYPE_CHECKING
 from geodl_core.catalog.sqlite import SqliteCatalog
 
 if TYPE_CHECKING:
+    from geodl_core.catalog.pgstac.catalog import PgstacCatalog
     from geodl_core.catalog.stac_api import StacApiCatalog
 
+POSTGRES = ("postgresql://", "postgres://")
 
-def open_catalog(location: str, create: bool = True) -> "SqliteCatalog | StacApiCatalog":
-    """Return the STAC API at `location` if that is an http(s) address, else the catalog file at that path.
+
+def open_catalog(location: str, create: bool = True) -> "SqliteCatalog | PgstacCatalog | StacApiCatalog":
+    """Return the STAC API or the PostgreSQL database at `location` if that is an address, else the catalog file.
 
     Args:
-        location: `https://…` or a path.
-        create: whether to make a missing file; a service is never made.
+        location: `https://…`, `postgresql://…` or a path.
+        create: whether to make a missing file; a service or database is never made.
 
     Raises:
-        CatalogError: the file is missing or no catalog.
+        CatalogError: the file is missing or no catalog; the database does not answer or is no catalog.
     """
-    if location.lower().startswith(("http://", "https://")):
+    lower = location.lower()
+    if lower.startswith(("http://", "https://")):
         from geodl_core.catalog.stac_api import StacApiCatalog  # noqa: PLC0415  # 0.2 s, for remote catalogs
 
         return StacApiCatalog(location)
+    if lower.startswith(POSTGRES):
+        from geodl_core.catalog.pgstac.catalog import PgstacCatalog  # noqa: PLC0415  # 0.2 s, for catalogs of servers
+
+        return PgstacCatalog(location)
     return SqliteCatalog(location.removeprefix("file://"), create=create)

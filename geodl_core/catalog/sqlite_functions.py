@@ -81,7 +81,10 @@ def _micros(text: object) -> int | None:
 def _array(operator: str, left: object, right: object) -> bool | None:
     if not isinstance(left, str) or not isinstance(right, str):
         return None
-    ours, theirs = _members(left), _members(right)
+    try:
+        ours, theirs = _members(left), _members(right)
+    except ValueError:  # text, and no array
+        return None
     match operator:
         case "a_equals":
             return ours == theirs

@@ -12,6 +12,7 @@ from geodl_core.errors import InputError
 from geodl_core.settings import Settings
 
 if TYPE_CHECKING:  # heavy: paid by a command, not by --help
+    from geodl_core.catalog.pgstac.catalog import PgstacCatalog
     from geodl_core.catalog.sqlite import SqliteCatalog
     from geodl_core.catalog.stac_api import StacApiCatalog
     from geodl_core.io.package.package import ModelPackage
@@ -177,12 +178,12 @@ def _folder(catalog: str, store: Path | None) -> Path:
     """Return the folder of models: as told, else beside the catalog file."""
     if store is not None:
         return store
-    if catalog.lower().startswith(("http://", "https://")):
+    if "://" in catalog.removeprefix("file://"):
         raise InputError(f"--store: expected a folder for models, as {hide_secrets(catalog)} is no file to lie beside")
     return Path(catalog.removeprefix("file://")).parent / STORE_NAME
 
 
-def _opened(catalog: str, create: bool = False) -> "SqliteCatalog | StacApiCatalog":
+def _opened(catalog: str, create: bool = False) -> "SqliteCatalog | PgstacCatalog | StacApiCatalog":
     from geodl_core.catalog.open import open_catalog
 
     return open_catalog(catalog, create=create)

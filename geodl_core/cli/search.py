@@ -10,8 +10,7 @@ import click
 from geodl_core.settings import Settings
 
 if TYPE_CHECKING:  # heavy: paid by a search, not by --help
-    from geodl_core.catalog.sqlite import SqliteCatalog
-    from geodl_core.catalog.stac_api import StacApiCatalog
+    from geodl_core.engine.register_scene import Catalog
     from geodl_core.domain.query import ItemQuery
 
 PAGE = 500
@@ -96,7 +95,7 @@ def _sortby(text: str | None) -> tuple[tuple[str, bool], ...]:
 
 
 def _found(
-    catalog: "SqliteCatalog | StacApiCatalog", query: "ItemQuery", limit: int, shows_models: bool
+    catalog: "Catalog", query: "ItemQuery", limit: int, shows_models: bool
 ) -> Iterator[dict[str, Any]]:
     """The Items of all pages, `limit` at most unless that is 0.
 

@@ -6,7 +6,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from geodl_core.catalog.api.app import ApiOptions, create_app
-from geodl_core.catalog.sqlite import SqliteCatalog
+from geodl_core.catalog.open import open_catalog
 from stac_documents import make_collection, make_item
 
 BASE = "http://127.0.0.1:8080"
@@ -15,8 +15,9 @@ SMALL = ApiOptions(body_bytes=20_000, document_bytes=5_000)
 
 
 @pytest.fixture
-def catalog(tmp_path):
-    with SqliteCatalog(tmp_path / "catalog.db") as opened:
+def catalog(place):
+    with open_catalog(place) as opened:
+        opened.delete_collection("c")
         opened.put_collection(make_collection("c"))
         yield opened
 
@@ -119,7 +120,7 @@ def test_health_and_readiness(catalog):
 
 def test_faults_are_not_shown(catalog, monkeypatch):
     """A fault of geodl's own is 500 without its insides."""
-    monkeypatch.setattr(SqliteCatalog, "find", lambda *_: 1 / 0)
+    monkeypatch.setattr(type(catalog), "find", lambda *_: 1 / 0)
     with client(catalog) as api:
         answer = api.get("/search")
     assert answer.status_code == 500

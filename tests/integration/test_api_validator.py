@@ -11,7 +11,6 @@ import requests
 from requests.adapters import HTTPAdapter
 from stac_api_validator.validations import QueryConfig, validate_api
 
-from served import serving
 from stac_documents import make_collection, make_item
 
 CLASSES = ["core", "collections", "features", "item-search", "filter", "item-search#filter"]
@@ -25,17 +24,15 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory):
+def url(address):
     """A server of sixty Items."""
-    folder = tmp_path_factory.mktemp("validator")
-    with serving(folder / "catalog.db", folder / "log") as (_, address):
-        requests.post(f"{address}/collections", json=make_collection("s"), timeout=10)
-        features = [make_item(f"i{n}", (n, n / 2, n + 1, n / 2 + 1), **{"eo:cloud_cover": n}) for n in range(60)]
-        for number, item in enumerate(features):
-            item["properties"]["datetime"] = f"20{number % 20 + 10}-05-01T00:00:00Z"
-        page = {"type": "FeatureCollection", "features": features}
-        assert requests.post(f"{address}/collections/s/items", json=page, timeout=10).status_code == 201
-        yield address
+    requests.post(f"{address}/collections", json=make_collection("s"), timeout=10)
+    features = [make_item(f"i{n}", (n, n / 2, n + 1, n / 2 + 1), **{"eo:cloud_cover": n}) for n in range(60)]
+    for number, item in enumerate(features):
+        item["properties"]["datetime"] = f"20{number % 20 + 10}-05-01T00:00:00Z"
+    page = {"type": "FeatureCollection", "features": features}
+    assert requests.post(f"{address}/collections/s/items", json=page, timeout=10).status_code == 201
+    return address
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any, Self
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from geodl_core.catalog.open import open_catalog
+from geodl_core.catalog.open import POSTGRES, open_catalog
 from geodl_core.domain.place.href import hide_secrets, scrub
 from geodl_core.errors import CatalogError, InputError
 from geodl_core.service.ledger.tables import METADATA, SCHEMA, SCHEMA_VERSION, VERSION
@@ -21,7 +21,6 @@ BUSY_S = 60
 LEASE_S = 60.0
 WRITERS_LOCK = 0x67656F64
 """Key of PostgreSQL's advisory lock by which writers take turns, as they do in SQLite by themselves."""
-POSTGRES = ("postgresql://", "postgres://")
 
 
 class Ledger:

@@ -7,35 +7,35 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import random
-from typing import Any, Literal, get_args
+from typing import Any
 
 import sqlalchemy as sa
 
-from geodl_core.domain.run.state import ACTIVE, MOST_TRIES, State, pause_s
+from geodl_core.domain.run.state import ACTIVE, FINAL, MOST_TRIES, State, pause_s
 from geodl_core.service.ledger.database import Ledger, insert_new
-from geodl_core.service.ledger.runs import Run, move, note, open_unit, payload_of, run_of
+from geodl_core.service.ledger.next_unit import KINDS, Crew, Kind, next_unit, of
+from geodl_core.service.ledger.runs import Run, move, note, open_units, payload_of, plain, run_of
 from geodl_core.service.ledger.tables import LOG_LINES, RUNS, UNITS, WORKERS
 
-Kind = Literal["plan", "shard", "finish"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
-SAME_JOB_PAUSE_S = 5.0
-"""Before a run looks again whether another one of the same job has ended."""
+__all__ = [
+    "KINDS",
+    "Crew",
+    "Failure",
+    "Kind",
+    "Planned",
+    "Work",
+    "beat",
+    "failed",
+    "finished",
+    "hand_back",
+    "lease_work",
+    "log_lines",
+    "planned",
+    "shards_done",
+    "workers",
+]
 MOST_LOG_LINES = 2_000
 """Of a run."""
-
-
-@dataclass(frozen=True, slots=True)
-class Crew:
-    """Who asks for work, and for which."""
-
-    name: str
-    kinds: tuple[Kind, ...] = KINDS
-    most_shards: int = 1
-    """Shards of one run at a time."""
-    most_runs: int = 4
-    """Runs that may be under way at a time, of all workers together."""
-    is_elsewhere: bool = False
-    """On another machine: it reaches only plans that lie in an object store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +84,14 @@ def lease_work(ledger: Ledger, crew: Crew, chance: Callable[[], float] = random)
     with ledger.reading() as connection:
         # Most calls find nothing: they should not take a turn among the writers.
         now = ledger.clock()
-        is_idle = not _has_expired(connection, now) and _next(connection, crew, now) is None
+        is_idle = not _has_expired(connection, now) and next_unit(connection, crew, now) is None
         is_seen = _is_seen(connection, crew.name, now - ledger.lease_s / 3)
     if is_idle and is_seen:
         return None
     with ledger.writing() as connection:
         now = ledger.clock()
         _take_back(ledger, connection, now, chance)
-        found = _next(connection, crew, now)
+        found = next_unit(connection, crew, now)
         if found is None:
             _see(ledger, connection, crew, "")
             return None
@@ -101,7 +101,7 @@ def lease_work(ledger: Ledger, crew: Crew, chance: Callable[[], float] = random)
         numbers = numbers[: _share(connection, len(numbers), now - ledger.lease_s)]
         lease = secrets.token_urlsafe(16)
         values = {"state": "leased", "lease": lease, "worker": crew.name, "expires": now + ledger.lease_s}
-        connection.execute(UNITS.update().where(*_of(run_id, kind), UNITS.c.n.in_(numbers)).values(**values))
+        connection.execute(UNITS.update().where(*of(run_id, kind), UNITS.c.n.in_(numbers)).values(**values))
         if run.state == "queued":
             move(connection, run_id, "claimed", now, f"claimed by {crew.name}")
         run = run_of(connection, run_id)
@@ -128,7 +128,8 @@ def beat(ledger: Ledger, lease: str, tiles: int, lines: Sequence[tuple[str, str]
         if row is None:
             return False
         connection.execute(UNITS.update().where(UNITS.c.lease == lease).values(expires=now + ledger.lease_s))
-        done = RUNS.c.tiles_done + tiles
+        # A worker that was lost has counted tiles that the next one counts anew.
+        done = sa.case((RUNS.c.tiles_done + tiles > RUNS.c.tiles, RUNS.c.tiles), else_=RUNS.c.tiles_done + tiles)
         connection.execute(RUNS.update().where(RUNS.c.id == row.run_id).values(tiles_done=done, updated=now))
         connection.execute(WORKERS.update().where(WORKERS.c.name == row.worker).values(seen=now))
         _log(connection, row.run_id, row.worker, now, lines)
@@ -139,7 +140,7 @@ def planned(ledger: Ledger, lease: str, found: Planned) -> bool:
     """Store what planning found out, and open the shards.
 
     Returns:
-        False where the lease had ended, or another run of the same job is under way: this one will look again when
+        False where the lease had ended, or another run of the same job is under way: this one is planned again when
         that one has ended.
     """
     with ledger.writing() as connection:
@@ -150,16 +151,18 @@ def planned(ledger: Ledger, lease: str, found: Planned) -> bool:
         same = sa.select(RUNS.c.id).where(
             RUNS.c.job_id == found.job_id, RUNS.c.place == found.place, RUNS.c.state.in_(ACTIVE), RUNS.c.id != run.id
         )
-        other = connection.execute(same).scalar()
+        other = connection.execute(same.order_by(RUNS.c.created).limit(1)).scalar()
+        values = {"job_id": found.job_id, "place": found.place, "shards": found.shards, "tiles": found.tiles}
+        connection.execute(RUNS.update().where(RUNS.c.id == run.id).values(**values, tiles_done=0))
         if other is not None:
-            _reopen(connection, lease, now + SAME_JOB_PAUSE_S, tries=0)
+            _reopen(connection, lease, now, tries=0)
             move(connection, run.id, "queued", now, f"waits for run {other[:8]} of the same job")
             return False
         connection.execute(UNITS.delete().where(UNITS.c.lease == lease))
-        values = {"job_id": found.job_id, "place": found.place, "shards": found.shards, "tiles": found.tiles}
-        connection.execute(RUNS.update().where(RUNS.c.id == run.id).values(**values, tiles_done=0))
-        for n in range(found.shards):
-            open_unit(connection, run.id, "shard", n)
+        if found.shards:
+            open_units(connection, run.id, "shard", range(found.shards))
+        else:
+            open_units(connection, run.id, "finish", (0,))
         move(connection, run.id, "running", now, f"planned: {found.tiles} tiles in {found.shards} shards")
         return True
 
@@ -170,11 +173,9 @@ def shards_done(ledger: Ledger, lease: str) -> bool:
         run = _leased_run(connection, lease)
         if run is None:
             return False
-        connection.execute(UNITS.update().where(UNITS.c.lease == lease).values(state="done", lease=None, expires=None))
-        left = sa.select(sa.func.count()).where(*_of(run.id, "shard"), UNITS.c.state != "done")
-        if connection.execute(left).scalar_one() == 0:
-            connection.execute(UNITS.delete().where(UNITS.c.run_id == run.id))
-            open_unit(connection, run.id, "finish", 0)
+        connection.execute(UNITS.delete().where(UNITS.c.lease == lease))
+        if connection.execute(sa.select(UNITS.c.n).where(UNITS.c.run_id == run.id).limit(1)).first() is None:
+            open_units(connection, run.id, "finish", (0,))
         return True
 
 
@@ -241,35 +242,8 @@ def log_lines(ledger: Ledger, run_id: str, after: int = 0) -> list[dict[str, Any
         return [dict(row) for row in connection.execute(query).mappings()]
 
 
-def _of(run_id: str, kind: str) -> tuple[sa.ColumnElement[bool], ...]:
-    return UNITS.c.run_id == run_id, UNITS.c.kind == kind
-
-
-def _next(connection: sa.Connection, crew: Crew, now: float) -> tuple[str, Kind] | None:
-    """Return the run and kind of the most urgent open unit."""
-    # A run that waits for its next try leaves its place to others.
-    is_busy = (UNITS.c.state == "leased") | ((UNITS.c.state == "open") & (UNITS.c.not_before <= now))
-    busy = sa.select(UNITS.c.run_id).where(UNITS.c.run_id == RUNS.c.id, is_busy).exists()
-    under_way = connection.execute(sa.select(sa.func.count()).where(RUNS.c.state.in_(ACTIVE), busy)).scalar_one()
-    rank = sa.case((UNITS.c.kind == "finish", 0), (UNITS.c.kind == "shard", 1), else_=2)
-    query = (
-        sa.select(UNITS.c.run_id, UNITS.c.kind)
-        .join(RUNS, RUNS.c.id == UNITS.c.run_id)
-        .where(UNITS.c.state == "open", UNITS.c.not_before <= now, UNITS.c.kind.in_(crew.kinds))
-        .order_by(RUNS.c.priority.desc(), rank, RUNS.c.created, RUNS.c.id, UNITS.c.n)
-        .limit(1)
-    )
-    if crew.is_elsewhere:
-        query = query.where(RUNS.c.place.contains("://", autoescape=True))
-    if under_way >= crew.most_runs:
-        # Those that have begun go on; a retried plan among them.
-        query = query.where(RUNS.c.state.in_(ACTIVE))
-    row = connection.execute(query).first()
-    return None if row is None else (row.run_id, row.kind)
-
-
 def _open_numbers(connection: sa.Connection, run_id: str, kind: str, most: int, now: float) -> tuple[int, ...]:
-    query = sa.select(UNITS.c.n).where(*_of(run_id, kind), UNITS.c.state == "open", UNITS.c.not_before <= now)
+    query = sa.select(UNITS.c.n).where(*of(run_id, kind), UNITS.c.state == "open", UNITS.c.not_before <= now)
     return tuple(connection.execute(query.order_by(UNITS.c.n).limit(most)).scalars())
 
 
@@ -300,6 +274,8 @@ def _take_back(ledger: Ledger, connection: sa.Connection, now: float, chance: Ca
     for lease in dict.fromkeys(row["lease"] for row in rows):
         lost = [row for row in rows if row["lease"] == lease]
         run, tries = run_of(connection, lost[0]["run_id"]), max(int(row["tries"]) for row in lost) + 1
+        if run.state in FINAL:  # another lease of the same run has just ended it
+            continue
         failure = Failure(
             kind="WorkerLost",
             message=f"{_name(lost)}: the worker {lost[0]['worker']} was not heard of for {ledger.lease_s:g} s",
@@ -326,7 +302,8 @@ def _fail(
     if failure.is_transient and tries < MOST_TRIES:
         note(connection, run, now, f"try {tries} of {MOST_TRIES} failed, {said}", worker)
         return
-    error = {"class": failure.kind, "message": failure.message, "hint": failure.hint}
+    hint = None if failure.hint is None else plain(failure.hint)
+    error = {"class": failure.kind, "message": plain(failure.message), "hint": hint}
     connection.execute(RUNS.update().where(RUNS.c.id == run.id).values(error=error))
     move(connection, run.id, failure.state, now, said)
 
@@ -360,5 +337,5 @@ def _log(connection: sa.Connection, run_id: str, worker: str, now: float, lines:
         return
     count = connection.execute(sa.select(sa.func.count()).where(LOG_LINES.c.run_id == run_id)).scalar_one()
     for level, text in lines[: max(0, MOST_LOG_LINES - count)]:
-        row = {"run_id": run_id, "at": now, "worker": worker, "level": level, "text": text[:2_000]}
+        row = {"run_id": run_id, "at": now, "worker": worker, "level": level, "text": plain(text)}
         connection.execute(LOG_LINES.insert().values(**row))

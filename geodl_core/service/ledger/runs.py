@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,8 @@ from geodl_core.service.ledger.database import Ledger, insert_new
 from geodl_core.service.ledger.tables import ASKS, HISTORY, LOG_LINES, PAYLOADS, RUNS, UNITS
 
 DAY_S = 86_400
+MOST_TEXT = 2_000
+"""Characters of a line of history or log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +100,16 @@ class RunFilter:
 
     states: tuple[State, ...] = ()
     watch: str | None = None
-    model: str | None = None
-    """`NAME` or `NAME@VERSION`."""
+    model: str | tuple[str, ...] | None = None
+    """`NAME` or `NAME@VERSION`, or several of them."""
     item: tuple[str | None, str] | None = None
     """Collection and id of the source."""
     since: float | None = None
     """Of `updated`."""
+    created: tuple[float | None, float | None] = (None, None)
+    """First and last moment of `created`."""
+    lasted_s: tuple[float | None, float | None] = (None, None)
+    """Shortest and longest time since it was started, up to its end or up to now."""
     limit: int = 100
     before: tuple[float, str] | None = None
     """`created` and id of the last one of the page before; newest come first."""
@@ -140,9 +147,10 @@ def read_run(ledger: Ledger, run_id: str) -> Run:
     Raises:
         InputError: there is none, or several.
     """
-    if len(run_id) < 8:
-        raise InputError(f"run {run_id!r}: expected at least eight characters of its id")
-    query = sa.select(RUNS).where(RUNS.c.id.startswith(run_id, autoescape=True)).limit(2)
+    if not re.fullmatch(r"[0-9a-f]{8,64}", run_id):
+        raise InputError(f"run {run_id[:80]!r}: expected its id, or at least the first eight characters of it")
+    # A range, which an index serves; `g` stands behind all digits of an id.
+    query = sa.select(RUNS).where(RUNS.c.id >= run_id, RUNS.c.id < f"{run_id}g").limit(2)
     with ledger.reading() as connection:
         rows = connection.execute(query).mappings().all()
     if len(rows) != 1:
@@ -153,7 +161,7 @@ def read_run(ledger: Ledger, run_id: str) -> Run:
 def list_runs(ledger: Ledger, asked: RunFilter) -> list[Run]:
     """Return a page of runs, newest first."""
     with ledger.reading() as connection:
-        return [_run(row) for row in connection.execute(_listing(asked)).mappings()]
+        return [_run(row) for row in connection.execute(_listing(asked, ledger.clock())).mappings()]
 
 
 def count_states(ledger: Ledger) -> dict[State, int]:
@@ -199,10 +207,12 @@ def retry_run(ledger: Ledger, run_id: str, is_forced: bool = False) -> Run:
         if current.state not in FINAL or (current.state == "succeeded" and not is_forced):
             hint = "geodl runs rerun computes it anew" if current.state == "succeeded" else "geodl runs cancel ends it"
             raise InputError(f"run {run.id[:8]}: expected one that failed, found it {current.state}", hint=hint)
-        values = {"attempt": current.attempt + 1, "is_forced": is_forced, "error": None, "finished": None}
-        connection.execute(RUNS.update().where(RUNS.c.id == run.id).values(**values, tiles_done=0))
+        values = {"attempt": current.attempt + 1, "error": None, "started": None, "finished": None, "tiles_done": 0}
+        # What was to be computed anew still is, if it failed to be.
+        values["is_forced"] = is_forced or current.is_forced
+        connection.execute(RUNS.update().where(RUNS.c.id == run.id).values(**values))
         move(connection, run.id, "queued", now, "rerun" if is_forced else "retried")
-        open_unit(connection, run.id, "plan", 0)
+        open_units(connection, run.id, "plan", (0,))
         return run_of(connection, run.id)
 
 
@@ -236,8 +246,13 @@ def move(connection: sa.Connection, run_id: str, state: State, at: float, text: 
 
 def note(connection: sa.Connection, run: Run, at: float, text: str, worker: str | None = None) -> None:
     """Write a line of history; the run stays in its state."""
-    line = {"run_id": run.id, "at": at, "attempt": run.attempt, "state": run.state, "worker": worker, "text": text}
-    connection.execute(HISTORY.insert().values(**line))
+    line = {"run_id": run.id, "at": at, "attempt": run.attempt, "state": run.state, "worker": worker}
+    connection.execute(HISTORY.insert().values(**line, text=plain(text)))
+
+
+def plain(text: str) -> str:
+    """Return a text as every database takes it: no NUL, no halves of surrogate pairs, not without end."""
+    return text.replace("\x00", "").encode("utf-8", "replace").decode()[:MOST_TEXT]
 
 
 def run_of(connection: sa.Connection, run_id: str) -> Run:
@@ -245,10 +260,12 @@ def run_of(connection: sa.Connection, run_id: str) -> Run:
     return _run(connection.execute(sa.select(RUNS).where(RUNS.c.id == run_id)).mappings().one())
 
 
-def open_unit(connection: sa.Connection, run_id: str, kind: str, n: int, not_before: float = 0.0) -> None:
-    """Add a unit of work that may be leased."""
-    row = {"run_id": run_id, "kind": kind, "n": n, "state": "open", "tries": 0, "not_before": not_before}
-    connection.execute(UNITS.insert().values(**row))
+def open_units(
+    connection: sa.Connection, run_id: str, kind: str, numbers: Iterable[int], not_before: float = 0.0
+) -> None:
+    """Add units of work that may be leased, one at least."""
+    common = {"run_id": run_id, "kind": kind, "state": "open", "tries": 0, "not_before": not_before}
+    connection.execute(UNITS.insert(), [{**common, "n": n} for n in numbers])
 
 
 def prune_runs(ledger: Ledger, before: float) -> int:
@@ -297,7 +314,7 @@ def _place(ledger: Ledger, connection: sa.Connection, ready: ReadyOrder, brakes:
         "tiles_done": 0,
     }
     connection.execute(RUNS.insert().values(**row))
-    open_unit(connection, run_id, "plan", 0, 0.0 if day == today else float(day * DAY_S))
+    open_units(connection, run_id, "plan", (0,), 0.0 if day == today else float(day * DAY_S))
     waits = "" if day == today else f", from {day - today} days on: its watch's brake"
     note(connection, run_of(connection, run_id), now, f"ordered by {order.watch or 'hand'}{waits}")
     return Placed(run_id, is_new=True)
@@ -325,15 +342,16 @@ def _packed(item: Mapping[str, Any]) -> tuple[str, bytes]:
     return hashlib.sha256(text).hexdigest(), zlib.compress(text, 6)
 
 
-def _listing(asked: RunFilter) -> sa.Select[Any]:
+def _listing(asked: RunFilter, now: float) -> sa.Select[Any]:
     query = sa.select(RUNS).order_by(RUNS.c.created.desc(), RUNS.c.id.desc()).limit(asked.limit)
     if asked.states:
         query = query.where(RUNS.c.state.in_(asked.states))
     if asked.watch is not None:
         query = query.where(RUNS.c.id.in_(sa.select(ASKS.c.run_id).where(ASKS.c.watch == asked.watch)))
     if asked.model is not None:
-        name = asked.model
-        query = query.where((RUNS.c.model == name) | RUNS.c.model.startswith(f"{name}@", autoescape=True))
+        names = (asked.model,) if isinstance(asked.model, str) else asked.model
+        same = (RUNS.c.model.startswith(f"{name}@", autoescape=True) for name in names)
+        query = query.where(sa.or_(RUNS.c.model.in_(names), *same))
     if asked.item is not None:
         query = query.where(RUNS.c.item_collection == asked.item[0], RUNS.c.item_id == asked.item[1])
     if asked.since is not None:
@@ -342,7 +360,13 @@ def _listing(asked: RunFilter) -> sa.Select[Any]:
         query = query.where(RUNS.c.id.in_(asked.ids))
     if asked.before is not None:
         query = query.where(sa.tuple_(RUNS.c.created, RUNS.c.id) < sa.tuple_(*map(sa.literal, asked.before)))
-    return query
+    lasted = sa.func.coalesce(RUNS.c.finished, sa.literal(now)) - RUNS.c.started
+    return query.where(*_within(RUNS.c.created, asked.created), *_within(lasted, asked.lasted_s))
+
+
+def _within(value: sa.ColumnElement[Any], bounds: tuple[float | None, float | None]) -> list[sa.ColumnElement[bool]]:
+    least, most = bounds
+    return [value >= least] * (least is not None) + [value <= most] * (most is not None)
 
 
 def _run(row: Any) -> Run:
