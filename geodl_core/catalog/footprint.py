@@ -60,8 +60,10 @@ def bbox_geometry(bbox: Box) -> BaseGeometry:
 
 def search_boxes(geometry: BaseGeometry) -> list[Box]:
     """Return one bounding box, or two where one would span the gap between both sides of the antimeridian."""
+    if _width(geometry) <= 180:
+        return [_bounds(geometry)]
     parts = shapely.get_parts(geometry)
-    if _width(geometry) <= 180 or len(parts) == 1:
+    if len(parts) == 1:
         return [_bounds(geometry)]
     west = [part for part in parts if part.bounds[0] + part.bounds[2] < 0]
     east = [part for part in parts if part.bounds[0] + part.bounds[2] >= 0]

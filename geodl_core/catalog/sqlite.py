@@ -1,6 +1,7 @@
 """The embedded catalog: STAC Collections and Items in one SQLite file, for several processes at once."""
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any, Literal, Self
 from geodl_core.catalog.answers import Aggregate, Found, IfMatch, Mode, Refusal, Stored
 from geodl_core.catalog.sqlite_aggregate import aggregates
 from geodl_core.catalog.sqlite_pool import ConnectionPool
-from geodl_core.catalog.sqlite_rows import item_row, read_content
+from geodl_core.catalog.sqlite_rows import ItemRow, item_row, parsed_json, read_content, strict_json
 from geodl_core.catalog.sqlite_search import count_sql, keys_sql, page_place, page_token
 from geodl_core.catalog.sqlite_write import (
     check_items,
@@ -27,6 +28,10 @@ from geodl_core.errors import CatalogError
 
 BULK = 1_000
 """After so many Items written the planner's statistics are brought up to date."""
+PRUNED = 1_000
+"""Rows of the outbox that are deleted at a time: a few milliseconds."""
+PRUNE_PAUSE_S = 0.005
+"""Between two such deletions, so that writers of other processes find the file free."""
 
 
 def utc_now() -> datetime:
@@ -138,7 +143,7 @@ class SqliteCatalog:
             ItemError: an Item lacks an id, a time or a readable geometry.
             CatalogError: a Collection does not exist, or the file cannot be written.
         """
-        written = self.write_items(items, "put")
+        written = self._write([item_row(item, strict_json) for item in items], "put", None)
         if isinstance(written, Refusal):
             raise CatalogError(f"{self.path}: {written.message}", hint="put the collection before its items")
 
@@ -147,20 +152,13 @@ class SqliteCatalog:
     ) -> tuple[str, ...] | Refusal:
         """Write Items under conditions: all of them, or none; return their new etags, or why none was written.
 
+        Assumes Items as a parser of JSON gives them; `put_items` checks each value's type.
+
         Raises:
             ItemError: an Item lacks an id, a time or a readable geometry.
             CatalogError: the file cannot be written.
         """
-        rows = [item_row(item) for item in items]
-        with self._pool.writing() as connection:
-            refusal = check_items(connection, rows, mode, if_match)
-            if refusal is not None:
-                return refusal
-            at = self._clock().isoformat()
-            for row in rows:
-                write_row(connection, row, at)
-        self._count_written(len(rows))
-        return tuple(row.etag for row in rows)
+        return self._write([item_row(item, parsed_json) for item in items], mode, if_match)
 
     def get_item(self, collection_id: str, item_id: str) -> dict[str, Any] | None:
         """Return an Item, or None where there is none of these ids."""
@@ -240,6 +238,45 @@ class SqliteCatalog:
             OutboxRow(seq, op, collection_id, item_id or None, etag, datetime.fromisoformat(at))
             for seq, op, collection_id, item_id, etag, at in self._rows(statement, (after, limit))
         ]
+
+    def prune_outbox(self, before_seq: int, older_than: datetime) -> int:
+        """Delete what all followers have read of the outbox; return how many rows that were.
+
+        Other writers get their turn after every few rows. Numbers of deleted rows are never used again.
+
+        Args:
+            before_seq: the last `seq` that may go.
+            older_than: rows of this time or later stay; with its offset from UTC.
+
+        Raises:
+            CatalogError: the file cannot be written; what was deleted before stays deleted.
+        """
+        limit, last, pruned = older_than.astimezone(UTC).isoformat(), 0, 0
+        while True:
+            window = "SELECT seq, at FROM outbox WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
+            rows = self._rows(window, (last, before_seq, PRUNED))
+            if not rows:
+                return pruned
+            first, last = last, rows[-1][0]
+            if not any(at < limit for _, at in rows):
+                continue
+            with self._pool.writing() as connection:
+                gone = connection.execute(
+                    "DELETE FROM outbox WHERE seq > ? AND seq <= ? AND at < ?", (first, last, limit)
+                )
+                pruned += gone.rowcount
+            time.sleep(PRUNE_PAUSE_S)
+
+    def _write(self, rows: Sequence[ItemRow], mode: Mode, if_match: IfMatch) -> tuple[str, ...] | Refusal:
+        with self._pool.writing() as connection:
+            refusal = check_items(connection, rows, mode, if_match)
+            if refusal is not None:
+                return refusal
+            at = self._clock().isoformat()
+            for row in rows:
+                write_row(connection, row, at)
+        self._count_written(len(rows))
+        return tuple(row.etag for row in rows)
 
     def _count_written(self, count: int) -> None:
         self._unanalysed += count

@@ -2,8 +2,9 @@
 
 import base64
 import json
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qsl, quote, unquote, urljoin, urlsplit, urlunsplit
@@ -15,12 +16,17 @@ from geodl_core.catalog.cql2_parse import parse_cql2
 from geodl_core.catalog.footprint import bbox_geometry
 from geodl_core.catalog.times import interval_us, rfc3339
 from geodl_core.domain.query import ItemPage, ItemQuery
-from geodl_core.errors import CatalogError, QueryError
+from geodl_core.errors import CatalogError, ItemError, QueryError
 
 TRIES = 3
 TIMEOUT_S = (10.0, 60.0)
 """To connect, and between two bytes."""
 _AGAIN = frozenset({429, 500, 502, 503, 504})
+_NEVER = frozenset({400, 413, 415, 422})
+"""What a service answers to a document that it will never take."""
+BULK_ITEMS, BULK_BYTES = 500, 8 * 2**20
+"""Of one request with many Items, at most."""
+_BULK = re.compile(r"/collections/\{\w+\}/bulk_items/?$")
 
 
 class StacApiCatalog:
@@ -44,6 +50,8 @@ class StacApiCatalog:
         if parts.username:
             self._session.auth = (unquote(parts.username), unquote(parts.password or ""))
         self._secrets = [parts.password, unquote(parts.password or ""), *self._keys.values()]
+        self._landing: dict[str, Any] | None = None
+        self._takes_bulk: bool | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -81,9 +89,28 @@ class StacApiCatalog:
         self._put(_path("collections", str(item.get("collection")), "items"), item)
 
     def put_items(self, items: Sequence[dict[str, Any]]) -> None:
-        """Create or replace Items one by one: after an error, those before it stay written."""
-        for item in items:
-            self.put_item(item)
+        """Create or replace Items, many at once where the service says that it takes that, else one by one.
+
+        After an error, those of the requests before it stay written.
+
+        Raises:
+            ItemError: the service takes an Item for none.
+            CatalogError: the service does not answer or refuses.
+        """
+        if len(items) < 2 or not self._has_bulk():
+            for item in items:
+                self.put_item(item)
+            return
+        for batch in _batches(items):
+            self._put_bulk(batch)
+
+    def can_sort(self) -> bool:
+        """Say whether searches may name an order (STAC API's Sort extension).
+
+        Raises:
+            CatalogError: the service does not answer.
+        """
+        return any(str(one).endswith("#sort") for one in self._landing_page().get("conformsTo") or ())
 
     def get_item(self, collection_id: str, item_id: str) -> dict[str, Any] | None:
         """Return an Item, or None where there is none of these ids."""
@@ -122,10 +149,51 @@ class StacApiCatalog:
             raise CatalogError(f"{self.url}: expected the number of matches, found that the service gives none")
         return matched
 
+    def _landing_page(self) -> dict[str, Any]:
+        """What the service says of itself; nothing where it says nothing."""
+        if self._landing is None:
+            self._landing = self._told(self.url)
+        return self._landing
+
+    def _has_bulk(self) -> bool:
+        """Whether the service's OpenAPI description has the route of stac-fastapi's bulk transactions."""
+        if self._takes_bulk is None:
+            links = self._landing_page().get("links") or ()
+            hrefs = [urljoin(f"{self.url}/", str(one.get("href"))) for one in links if one.get("rel") == "service-desc"]
+            here = [href for href in hrefs if urlsplit(href).netloc == urlsplit(self.url).netloc]
+            paths = self._told(here[0]).get("paths") if here else None
+            self._takes_bulk = isinstance(paths, dict) and any(_BULK.search(path) for path in paths)
+        return self._takes_bulk
+
+    def _told(self, href: str) -> dict[str, Any]:
+        response = self._send("GET", href)
+        try:
+            document = response.json() if response.ok else {}
+        except ValueError:
+            document = {}
+        return document if isinstance(document, dict) else {}
+
+    def _put_bulk(self, items: Sequence[dict[str, Any]]) -> None:
+        """Create or replace Items of one Collection: all or none, unless they are too many for the service."""
+        path = _path("collections", str(items[0].get("collection")), "bulk_items")
+        body = {"items": {str(one.get("id")): one for one in items}, "method": "upsert"}
+        response = self._send("POST", f"{self.url}/{path}", body)
+        if response.status_code == 413 and len(items) > 1:
+            half = len(items) // 2
+            self._put_bulk(items[:half])
+            self._put_bulk(items[half:])
+            return
+        self._check_taken(response)
+
     def _put(self, path: str, document: dict[str, Any]) -> None:
         response = self._send("POST", f"{self.url}/{path}", document)
         if response.status_code == 409:
             response = self._send("PUT", f"{self.url}/{path}/{quote(str(document.get('id')), safe='')}", document)
+        self._check_taken(response)
+
+    def _check_taken(self, response: requests.Response) -> None:
+        if response.status_code in _NEVER:
+            raise ItemError(self._complaint(response))
         self._check(response)
 
     def _get(self, path: str) -> dict[str, Any] | None:
@@ -168,8 +236,11 @@ class StacApiCatalog:
     def _check(self, response: requests.Response) -> None:
         if response.ok:
             return
+        raise CatalogError(self._complaint(response))
+
+    def _complaint(self, response: requests.Response) -> str:
         where = f"{self.url}{urlsplit(response.url).path.removeprefix(urlsplit(self.url).path)}"
-        raise CatalogError(f"{where}: the service answers {response.status_code}: {self._message(response)}")
+        return f"{where}: the service answers {response.status_code}: {self._message(response)}"
 
     def _answer(self, response: requests.Response) -> dict[str, Any]:
         self._check(response)
@@ -193,6 +264,22 @@ class StacApiCatalog:
         for secret in filter(None, self._secrets):
             text = text.replace(secret, "***")
         return (text[:197] + "..." if len(text) > 200 else text) or str(response.reason)
+
+
+def _batches(items: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Yield Items of one Collection each, in their order, as many as a request takes."""
+    batch: list[dict[str, Any]] = []
+    size = 0
+    for item in items:
+        length = len(json.dumps(item))
+        is_other = bool(batch) and item.get("collection") != batch[0].get("collection")
+        if is_other or len(batch) == BULK_ITEMS or (batch and size + length > BULK_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(item)
+        size += length
+    if batch:
+        yield batch
 
 
 def _body(query: ItemQuery) -> dict[str, Any]:

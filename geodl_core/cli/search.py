@@ -10,8 +10,8 @@ import click
 from geodl_core.settings import Settings
 
 if TYPE_CHECKING:  # heavy: paid by a search, not by --help
-    from geodl_core.engine.register_scene import Catalog
     from geodl_core.domain.query import ItemQuery
+    from geodl_core.engine.register_scene import Catalog
 
 PAGE = 500
 MODELS = "models"
@@ -65,7 +65,7 @@ def search(
     query = ItemQuery(
         collections=collections,
         ids=ids,
-        bbox=_bbox(bbox),
+        bbox=read_bbox(bbox),
         datetime=when,
         filter=filter_,
         sortby=_sortby(sortby),
@@ -79,7 +79,8 @@ def search(
             _print_table(list(items))
 
 
-def _bbox(text: str | None) -> tuple[float, float, float, float] | None:
+def read_bbox(text: str | None) -> tuple[float, float, float, float] | None:
+    """Return what --bbox means."""
     if text is None:
         return None
     try:
@@ -94,9 +95,7 @@ def _sortby(text: str | None) -> tuple[tuple[str, bool], ...]:
     return tuple((name.lstrip("+-"), not name.startswith("-")) for name in names if name.strip("+-"))
 
 
-def _found(
-    catalog: "Catalog", query: "ItemQuery", limit: int, shows_models: bool
-) -> Iterator[dict[str, Any]]:
+def _found(catalog: "Catalog", query: "ItemQuery", limit: int, shows_models: bool) -> Iterator[dict[str, Any]]:
     """The Items of all pages, `limit` at most unless that is 0.
 
     Registered models are Items of everywhere and all times; only who asks for their Collection means them.

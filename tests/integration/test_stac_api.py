@@ -11,7 +11,7 @@ from geodl_core.catalog.open import open_catalog
 from geodl_core.catalog.sqlite import SqliteCatalog
 from geodl_core.catalog.stac_api import StacApiCatalog
 from geodl_core.domain.query import ItemQuery
-from geodl_core.errors import CatalogError, QueryError
+from geodl_core.errors import CatalogError, ItemError, QueryError
 
 pytestmark = pytest.mark.enable_socket
 
@@ -189,7 +189,7 @@ def test_a_refusal_is_not_repeated(server, remote):
     """An Item that the service refuses is an error with its words, in one short line, after one try."""
     server.failures = [(400, {"detail": "bad\n" * 200})]
     before = len(server.seen)
-    with pytest.raises(CatalogError, match="answers 400: bad bad") as caught:
+    with pytest.raises(ItemError, match="answers 400: bad bad") as caught:
         remote.put_item(make_item("a"))
     assert len(server.seen) == before + 1
     assert len(caught.value.message) < 300

@@ -1,5 +1,6 @@
 """The application: a catalog and a few values in, an ASGI application out. Nothing is read from the environment."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,7 @@ from stac_fastapi.types.extension import ApiExtension
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from geodl_core.catalog.api.aggregation import AggregationClient, CatalogAggregationExtension
 from geodl_core.catalog.api.backend import ServedCatalog
@@ -100,21 +102,62 @@ class ApiOptions:
 
     def largest_body(self, path: str) -> int:
         """Return how many bytes a request to a path may have."""
-        return self.body_bytes if path.endswith(("/items", "/bulk_items")) else self.document_bytes
+        return self.body_bytes if path.endswith(("/items", "/bulk_items", "/publish")) else self.document_bytes
+
+
+class HeadAsGet:
+    """Answers HEAD as GET without the body (RFC 9110, 9.3.2), which FastAPI's routes leave to others.
+
+    Args:
+        app: what is behind.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+
+        async def without_body(message: Message) -> None:
+            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+        await self._app({**scope, "method": "GET"}, receive, without_body)
+
+
+@dataclass(frozen=True, slots=True)
+class Additions:
+    """What a server adds to the STAC API."""
+
+    conformance: tuple[str, ...] = ()
+    """Classes that the additions conform to."""
+    links: tuple[tuple[str, str, str, str], ...] = ()
+    """Of the landing page: relation, path without a slash before it, media type, title."""
+    item_links: Callable[[dict[str, Any], str], list[dict[str, Any]]] | None = None
+    """Item, address of the landing page with a slash at the end → further links of the Item as it is served."""
+    guards: tuple[Middleware, ...] = ()
+    """What stands between the check of names and the check of sizes; each is put before those that come earlier."""
+    checks: tuple[Callable[[], None], ...] = ()
+    """Of readiness, beside the catalog's: raise UnavailableError where something is not there now."""
 
 
 class _Settings(ApiSettings):
     model_config = SettingsConfigDict(env_file=None, extra="ignore")
 
 
-def create_app(catalog: ServedCatalog, options: ApiOptions | None = None) -> FastAPI:
+def create_app(
+    catalog: ServedCatalog, options: ApiOptions | None = None, additions: Additions | None = None
+) -> FastAPI:
     """Return the STAC API over a catalog.
 
     Args:
         catalog: stays the caller's, to be closed after the application.
         options: by default those of a server on the loopback.
+        additions: of the server that it is part of; routes are added to the application afterwards.
     """
-    asked = options or ApiOptions()
+    asked, added = options or ApiOptions(), additions or Additions()
     extensions, searched = _extensions(catalog, asked), _search_extensions(catalog)
     collections = _collection_search()
     everything = [*searched, collections, *extensions]
@@ -124,18 +167,24 @@ def create_app(catalog: ServedCatalog, options: ApiOptions | None = None) -> Fas
         description=asked.description,
         api_version=asked.version,
         stac_version=STAC_VERSION,
-        client=CoreClient(catalog=catalog, landing_page_id="geodl"),
+        client=CoreClient(
+            catalog=catalog,
+            landing_page_id="geodl",
+            more_classes=added.conformance,
+            more_links=added.links,
+            item_links=added.item_links,
+        ),
         extensions=everything,
         exceptions={},
         search_get_request_model=create_get_request_model(searched),
         search_post_request_model=create_post_request_model(searched),
         items_get_request_model=_items_model(searched),
         collections_get_request_model=collections.GET,
-        middlewares=_middlewares(asked),
+        middlewares=_middlewares(asked, added.guards),
         health_check=lambda: {"status": "UP"},
     )
     answer_errors(api.app)
-    _add_probes(api.app, catalog)
+    _add_probes(api.app, (catalog.check, *added.checks))
     return api.app
 
 
@@ -203,13 +252,13 @@ def _items_model(extensions: list[ApiExtension]) -> Any:
     return create_request_model("ItemsRequest", ItemCollectionUri, extensions, request_type="GET")
 
 
-def _middlewares(options: ApiOptions) -> list[Middleware]:
+def _middlewares(options: ApiOptions, guards: tuple[Middleware, ...]) -> list[Middleware]:
     """Return what stands before the routes; each is put before those that come earlier in the list."""
-    found = [Middleware(BodyLimit, largest=options.largest_body)]
+    found = [Middleware(HeadAsGet), Middleware(BodyLimit, largest=options.largest_body), *guards]
     if options.cors_origins:
-        methods = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+        methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
         headers = ["Content-Type", "If-Match", "If-None-Match", "Authorization"]
-        shown = ["ETag", "Location"]
+        shown = ["ETag", "Location", "Retry-After", "WWW-Authenticate"]
         found.append(
             Middleware(
                 CORSMiddleware,
@@ -227,15 +276,16 @@ def _middlewares(options: ApiOptions) -> list[Middleware]:
     return [*found, Middleware(RequestLog)]
 
 
-def _add_probes(app: FastAPI, catalog: ServedCatalog) -> None:
+def _add_probes(app: FastAPI, checks: tuple[Callable[[], None], ...]) -> None:
     async def alive() -> Response:  # not in a thread: those may all wait for their turn to write
         """Say that the process answers."""
         return JSONResponse({"status": "ok"})
 
     def ready() -> Response:
-        """Say whether the catalog can be read now."""
+        """Say whether requests can be answered now."""
         try:
-            catalog.check()
+            for check in checks:
+                check()
         except UnavailableError as err:
             return JSONResponse({"status": "unavailable", "description": err.message}, status_code=503)
         return JSONResponse({"status": "ready"})

@@ -1,6 +1,6 @@
 """Reading: the landing page, Collections, Items and searches, with the links that lead on."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -32,6 +32,21 @@ class CoreClient(BaseCoreClient):
     """Answers what stac-fastapi routes here; each method runs in a thread of its own."""
 
     catalog: ServedCatalog = attr.ib()
+    more_classes: tuple[str, ...] = attr.ib(default=())
+    more_links: tuple[tuple[str, str, str, str], ...] = attr.ib(default=())
+    item_links: Callable[[dict[str, Any], str], list[dict[str, Any]]] | None = attr.ib(default=None)
+
+    def conformance_classes(self) -> list[str]:
+        """Return the classes of the API, its extensions and what the server adds."""
+        return list(dict.fromkeys([*super().conformance_classes(), *self.more_classes]))
+
+    def landing_page(self, **kwargs: Any) -> Any:
+        """Answer `GET /`."""
+        page = super().landing_page(**kwargs)
+        base = get_base_url(kwargs["request"])
+        for rel, path, kind, title in self.more_links:
+            page["links"].append(link(rel, f"{base}{path}", kind, title=title))
+        return page
 
     def extension_is_enabled(self, extension: str) -> bool:
         """Whether there is an extension of this name; one of a subclass counts."""
@@ -67,7 +82,7 @@ class CoreClient(BaseCoreClient):
         headers = {"ETag": quoted(found.etag)}
         if found.etag in (read_etags(request.headers.get("if-none-match")) or ()):
             return Response(status_code=304, headers=headers)
-        return geojson(served_item(found.content, get_base_url(request)), headers=headers)
+        return geojson(self._served(found.content, get_base_url(request)), headers=headers)
 
     def get_collection(self, collection_id: str, **kwargs: Any) -> Any:
         """Answer `GET /collections/{collection_id}`."""
@@ -94,6 +109,10 @@ class CoreClient(BaseCoreClient):
         counts = {"numberMatched": found.matched, "numberReturned": len(shown)}
         return JSONResponse({"collections": shown, "links": links, **counts})
 
+    def _served(self, item: dict[str, Any], base: str) -> dict[str, Any]:
+        served = served_item(item, base)
+        return served if self.item_links is None else {**served, "links": served["links"] + self.item_links(item, base)}
+
     def _collection(self, collection_id: str) -> Any:
         found = self.catalog.read_collection(collection_id)
         if found is None:
@@ -105,7 +124,7 @@ class CoreClient(BaseCoreClient):
     ) -> Response:
         base = get_base_url(request)
         found = self.catalog.find(search.query, search.words)
-        items = [served_item(item, base) for item in found.items]
+        items = [self._served(item, base) for item in found.items]
         if search.fields is not None:
             items = [selected(item, *search.fields) for item in items]
         page: dict[str, Any] = {"type": "FeatureCollection", "features": items, "numberReturned": len(items)}

@@ -1,10 +1,10 @@
 """Items and Collections from outside: read as JSON, checked as far as a catalog and its readers rely on it."""
 
-import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import from_json
 
 from geodl_core.catalog.api.geometry import check_geometry
 from geodl_core.errors import ItemError
@@ -12,6 +12,8 @@ from geodl_core.errors import ItemError
 DEEPEST = 100
 """Levels of nesting; STAC documents have about ten."""
 STAC_VERSION = "1.1.0"
+_BOM = b"\xef\xbb\xbf"
+_CONTAINERS = frozenset({dict, list})
 Id = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[^/\x00-\x1f]+$")]
 
 
@@ -84,14 +86,11 @@ def read_json(content: bytes) -> Any:
         ItemError: it is none, nests too deeply, or holds what is no text or no number.
     """
     try:
-        document = json.loads(content, parse_constant=_no_number)
         content.decode()
-        if b"\\u" in content:
-            json.dumps(document, ensure_ascii=False).encode()
-    except RecursionError as err:
-        raise ItemError(f"body: expected at most {DEEPEST} levels of nesting, found more") from err
+        # Half the standard library's time, and stricter: neither NaN, half surrogates nor depths without end.
+        document = from_json(content.removeprefix(_BOM), allow_inf_nan=False)
     except UnicodeError as err:
-        raise ItemError("body: expected UTF-8, found bytes or escapes that are no text") from err
+        raise ItemError("body: expected UTF-8, found bytes that are no text") from err
     except ValueError as err:
         raise ItemError(f"body: expected JSON, found text that is none ({err})") from err
     _check_depth(document)
@@ -146,14 +145,14 @@ def _check(model: type[BaseModel], kind: str, document: Any) -> None:
 
 
 def _check_depth(document: Any) -> None:
-    level = [document]
+    level: list[Any] = [document] if document.__class__ in _CONTAINERS else []
     for _ in range(DEEPEST):
-        below = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, (dict, list))]
-        level = [child for one in below for child in one]
+        level = [
+            child
+            for one in level
+            for child in (one.values() if one.__class__ is dict else one)
+            if child.__class__ in _CONTAINERS
+        ]
         if not level:
             return
     raise ItemError(f"body: expected at most {DEEPEST} levels of nesting, found more")
-
-
-def _no_number(word: str) -> float:
-    raise ValueError(f"{word} is no JSON number")

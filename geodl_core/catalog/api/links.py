@@ -7,6 +7,10 @@ from urllib.parse import quote
 from geodl_core.errors import ItemError
 
 INFERRED = frozenset({"self", "root", "parent", "collection", "item", "items"})
+OFFERED = frozenset(
+    {"http://www.opengis.net/def/rel/ogc/1.0/queryables", "aggregate", "aggregations", "xyz", "tilejson", "preview"}
+)
+"""What a server may do with a document; others may mean something else by these names."""
 JSON, GEOJSON, SCHEMA = "application/json", "application/geo+json", "application/schema+json"
 
 
@@ -60,7 +64,7 @@ def served_collection(collection: Mapping[str, Any], base: str) -> dict[str, Any
 
 def stored_links(document: Mapping[str, Any], base: str) -> dict[str, Any]:
     """Return a document without the links that this server made, as it is to be stored."""
-    made = {"http://www.opengis.net/def/rel/ogc/1.0/queryables", "aggregate", "aggregations", *INFERRED}
+    made = {*OFFERED, *INFERRED}
     kept = [one for one in document["links"] if one["rel"] not in made or not one["href"].startswith(base)]
     return {**document, "links": kept}
 

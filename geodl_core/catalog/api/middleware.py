@@ -35,7 +35,7 @@ class BodyLimit:
         limit = self._largest(scope["path"])
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > limit:
-            await _drain(receive)
+            await drain(receive)
             await _too_large(limit)(scope, receive, send)
             return
         seen = 0
@@ -46,7 +46,7 @@ class BodyLimit:
             seen += len(message.get("body", b""))
             if seen > limit:
                 if message.get("more_body"):
-                    await _drain(receive)
+                    await drain(receive)
                 raise HTTPException(413, _complaint(limit))
             return message
 
@@ -77,7 +77,7 @@ class KnownHosts:
 
 
 class RequestLog:
-    """Writes a line a request: method, path, status, milliseconds."""
+    """Writes a line a request: method, path, status, milliseconds, and who asked where that is known."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -100,6 +100,8 @@ class RequestLog:
         finally:
             spent_ms = round((time.perf_counter() - started) * 1000, 1)
             facts = {"method": scope["method"], "path": scope["path"], "status": status, "ms": spent_ms}
+            if "caller" in scope:
+                facts["caller"] = scope["caller"].name
             LOG.info("request", extra={"facts": facts})
 
 
@@ -110,7 +112,8 @@ def _host_name(header: str) -> str:
         return ""
 
 
-async def _drain(receive: Receive) -> None:
+async def drain(receive: Receive) -> None:
+    """Read a body that is refused, up to a limit, so that its sender gets to see the answer."""
     seen, is_more = 0, True
     while is_more and seen < _DRAINED:
         message = await receive()
