@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -12,6 +12,7 @@ from geodl_core.domain.emd.definition import Emd, parse_emd
 from geodl_core.domain.mlm.carry import document
 from geodl_core.domain.mlm.read import emd_from_mlm, onnx_asset
 from geodl_core.domain.model.model import slug
+from geodl_core.domain.model.probed import identity_of, parse_probed
 from geodl_core.domain.place.href import hide_secrets
 from geodl_core.errors import ModelError
 from geodl_core.io.network.graph import load_graph
@@ -19,8 +20,11 @@ from geodl_core.io.package.package import ModelPackage
 from geodl_core.io.package.package_write import file_name, write_folder, write_package
 from geodl_core.io.stac import item_href
 
+MODEL_ASSET = "model"
 EMD_ASSET = "emd"
 PREPROCESSING_ASSET = "preprocessing"
+PROBE_ASSET = "geodl:probe"
+"""What the network told when it was run once; models registered before there was such a file lack it."""
 SHA256 = "1220"
 """How a multihash says that a SHA-256 follows."""
 
@@ -53,7 +57,12 @@ def load_registered(item: Mapping[str, Any]) -> ModelPackage:
     if files.preprocessing is not None:
         before = load_graph(files.preprocessing, f"{origin}: {PREPROCESSING_ASSET}")
     name = str(properties_of(item).get("geodl:model") or properties_of(item).get("mlm:name") or item.get("id"))
-    return ModelPackage(files.emd, files.emd_text, file, name, origin, before, item_href(dict(item)), files.warnings)
+    package = ModelPackage(files.emd, files.emd_text, file, name, origin, before, item_href(dict(item)), files.warnings)
+    if PROBE_ASSET not in (item.get("assets") or {}):
+        return package
+    told_by = identity_of(files.emd_text, file.graph, None if before is None else before.graph)
+    told = parse_probed(read_asset(item, PROBE_ASSET), told_by, file.graph, f"{origin}: asset {PROBE_ASSET}")
+    return replace(package, probed=told)
 
 
 def export_model(item: Mapping[str, Any], target: Path) -> None:
@@ -81,10 +90,10 @@ def read_model_files(item: Mapping[str, Any]) -> ModelFiles:
         ModelError: as `load_registered`.
     """
     assets = item.get("assets") or {}
-    network = _read(item, onnx_asset(item))
-    preprocessing = _read(item, PREPROCESSING_ASSET) if PREPROCESSING_ASSET in assets else None
+    network = read_asset(item, onnx_asset(item))
+    preprocessing = read_asset(item, PREPROCESSING_ASSET) if PREPROCESSING_ASSET in assets else None
     if EMD_ASSET in assets:
-        text = _read(item, EMD_ASSET)
+        text = read_asset(item, EMD_ASSET)
         emd = parse_emd(text, f"Item {item.get('id')}: {EMD_ASSET}")
         return ModelFiles(emd, text, network, preprocessing, ())
     reading = emd_from_mlm(item)
@@ -113,10 +122,17 @@ def properties_of(item: Mapping[str, Any]) -> Mapping[str, Any]:
     return item.get("properties") or {}
 
 
-def _read(item: Mapping[str, Any], key: str) -> bytes:
-    """Return an asset's bytes, which must be those that its size and checksum tell of."""
-    asset = item["assets"][key]
-    href, where = str(asset.get("href")), f"Item {item.get('id')}: asset {key}"
+def read_asset(item: Mapping[str, Any], key: str) -> bytes:
+    """Return an asset's bytes, which must be those that its size and checksum tell of.
+
+    Raises:
+        ModelError: no such asset, a file that is missing or is not the one that was registered.
+    """
+    where = f"Item {item.get('id')}: asset {key}"
+    asset = (item.get("assets") or {}).get(key)
+    if not isinstance(asset, Mapping):
+        raise ModelError(f"{where}: expected one, found none")
+    href = str(asset.get("href"))
     path = local_path(href)
     if path is None:
         raise ModelError(

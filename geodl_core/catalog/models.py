@@ -4,12 +4,22 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
-from geodl_core.catalog.model_files import EMD_ASSET, PREPROCESSING_ASSET, local_path, properties_of
+from geodl_core.catalog.model_files import (
+    EMD_ASSET,
+    MODEL_ASSET,
+    PREPROCESSING_ASSET,
+    PROBE_ASSET,
+    load_registered,
+    local_path,
+    properties_of,
+    read_asset,
+)
 from geodl_core.catalog.model_versions import (
     created,
     latest_first,
@@ -31,9 +41,11 @@ from geodl_core.domain.model.agreement import with_fitting_type
 from geodl_core.domain.model.detector import finds_objects
 from geodl_core.domain.model.model import make_model, slug
 from geodl_core.domain.model.object_classifier import classifies_objects
+from geodl_core.domain.model.probed import Probed, identity_of, probed_bytes
 from geodl_core.domain.query import ItemQuery
 from geodl_core.domain.result.result import StoredFile, safe_name
 from geodl_core.engine.load_any import Loaded, load_any, model_in
+from geodl_core.engine.load_model import probe_package
 from geodl_core.engine.register_scene import Catalog
 from geodl_core.errors import ModelError
 from geodl_core.io.network.graph import GraphFile, load_graph
@@ -57,8 +69,9 @@ class ModelCatalog(Catalog, Protocol):
 def add_model(catalog: Catalog, folder: Path, package: ModelPackage, now: datetime) -> dict[str, Any]:
     """Register a model: copy its files to `<folder>/<name>/<version>/` and put its Item.
 
-    The network is copied with its external data inside. The same model again changes nothing, except that files
-    which are gone or damaged are copied anew. Another version of the same name is linked with those before it.
+    The network is copied with its external data inside, and what it tells when it is run once is kept beside it, so
+    that loading it runs nothing. The same model again changes nothing, except that files which are gone or damaged are
+    copied anew. Another version of the same name is linked with those before it.
 
     Args:
         catalog: where to register.
@@ -75,25 +88,33 @@ def add_model(catalog: Catalog, folder: Path, package: ModelPackage, now: dateti
         CatalogError: the catalog does not take the Item.
     """
     folder = folder.absolute()
-    network = network_bytes(package)
-    file = load_graph(network, package.location)
-    loaded = _loaded(replace(package, file=file))
+    package = replace(package, file=load_graph(network_bytes(package), package.location), probed=None)
+    loaded = _loaded(package)
     model = model_in(loaded)
     place = folder / safe_name(model.name) / model.digest[:VERSION_LENGTH]
-    facts = _store(package, network, file, place, model.name)
     item_id = f"{model.name}-{place.name}"
     existing = catalog.get_item(MODELS, item_id)
     if existing is not None:
+        # Spaced otherwise it means the same, but is not the file that was registered.
+        with suppress(ModelError):
+            package = replace(package, emd_text=read_asset(existing, EMD_ASSET))
+    stored = _store(package, _told(package, loaded, existing), place / model.name)
+    if existing is not None and existing["assets"].keys() >= stored.keys():
         return existing
-    versions = [item for item in list_models(catalog) if name_of(item) == model.name]
-    if versions:
-        # Order of registration is order of `created`, also for two models of one moment.
-        now = max(now, created(versions[0]) + timedelta(microseconds=1))
-    item = mlm_item(package.emd, loaded, file.graph, facts, now)
-    item["links"] = [
-        {"rel": "self", "href": str(place / f"{item_id}.json"), "type": "application/geo+json"},
-        {"rel": "collection", "href": str(folder / "collection.json"), "type": "application/json"},
-    ]
+    versions = [item for item in list_models(catalog) if name_of(item) == model.name and item["id"] != item_id]
+    if existing is not None:
+        stamp = now.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        item = {**existing, "properties": {**existing["properties"], "updated": stamp}}
+    else:
+        if versions:
+            # Order of registration is order of `created`, also for two models of one moment.
+            now = max(now, created(versions[0]) + timedelta(microseconds=1))
+        before = stored.get(PREPROCESSING_ASSET)
+        facts = ModelFacts(stored[MODEL_ASSET], stored[EMD_ASSET], before, _parameters(package.file))
+        item = mlm_item(package.emd, loaded, package.file.graph, facts, now)
+        item["links"] = _links(folder, place, item_id)
+    if PROBE_ASSET in stored:
+        item["assets"] = {**item["assets"], PROBE_ASSET: _probe_asset(stored[PROBE_ASSET])}
     if catalog.get_collection(MODELS) is None:
         catalog.put_collection(_collection())
     _write_json(folder / "collection.json", _collection(), folder)
@@ -110,6 +131,18 @@ def _loaded(package: ModelPackage) -> Loaded:
         return make_model(package.emd, package.file.graph, package.name, preprocessing=before)
     except ModelError as error:
         raise with_fitting_type(error, package.emd, package.file.graph) from error
+
+
+def _told(package: ModelPackage, loaded: Loaded, existing: Mapping[str, Any] | None) -> Probed | None:
+    """Return what a network tells when it is run, which may take minutes, None where nothing has to run it."""
+    detector = model_in(loaded).detector
+    if detector is not None:
+        return Probed(decoder=detector.decoder)
+    if existing is not None and PROBE_ASSET in existing["assets"]:
+        # Files that are damaged or gone are about to be copied anew.
+        with suppress(ModelError):
+            return load_registered(existing).probed or probe_package(package)
+    return probe_package(package)
 
 
 def list_models(catalog: Catalog) -> list[dict[str, Any]]:
@@ -187,17 +220,26 @@ def remove_model(
         _delete_files(place, item)
 
 
-def _store(package: ModelPackage, network: bytes, file: GraphFile, place: Path, name: str) -> ModelFacts:
-    """Write the files that are not there yet, and return what is measured of them."""
-    before = preprocessing_bytes(package)
+def _store(package: ModelPackage, told: Probed | None, stem: Path) -> dict[str, StoredFile]:
+    """Write the files that are not there yet, and return what is measured of them, by their assets' keys.
+
+    Args:
+        package: the model.
+        told: by its network.
+        stem: of the definition's path.
+    """
+    before = None if package.preprocessing is None else package.preprocessing.graph
     # Of a registered model the name of the file is all that is kept of where it lay.
-    stem = slug(file_name(package.emd.ModelFile or "model.onnx").removesuffix(".onnx"))
-    return ModelFacts(
-        model=_stored(place / f"{stem}.onnx", network),
-        emd=_stored(place / f"{name}.emd", package.emd_text),
-        preprocessing=None if before is None else _stored(place / f"{stem}-{PREPROCESSING_ASSET}.onnx", before),
-        parameters=_parameters(file),
-    )
+    network = slug(file_name(package.emd.ModelFile or "model.onnx").removesuffix(".onnx"))
+    contents = {
+        MODEL_ASSET: (f"{network}.onnx", network_bytes(package)),
+        EMD_ASSET: (f"{stem.name}.emd", package.emd_text),
+        PREPROCESSING_ASSET: (f"{network}-{PREPROCESSING_ASSET}.onnx", preprocessing_bytes(package)),
+    }
+    if told is not None:
+        model = identity_of(package.emd_text, package.file.graph, before)
+        contents[PROBE_ASSET] = (f"{stem.name}-probe.json", probed_bytes(told, model))
+    return {key: _stored(stem.parent / name, content) for key, (name, content) in contents.items() if content}
 
 
 def _stored(path: Path, content: bytes) -> StoredFile:
@@ -208,6 +250,24 @@ def _stored(path: Path, content: bytes) -> StoredFile:
     return StoredFile(str(path), len(content), multihash(path))
 
 
+def _links(folder: Path, place: Path, item_id: str) -> list[dict[str, Any]]:
+    return [
+        {"rel": "self", "href": str(place / f"{item_id}.json"), "type": "application/geo+json"},
+        {"rel": "collection", "href": str(folder / "collection.json"), "type": "application/json"},
+    ]
+
+
+def _probe_asset(file: StoredFile) -> dict[str, Any]:
+    return {
+        "href": file.href,
+        "title": "What the network told when it was run once",
+        "type": "application/json",
+        "roles": ["metadata"],
+        "file:size": file.size_bytes,
+        "file:checksum": file.checksum,
+    }
+
+
 def _parameters(file: GraphFile) -> int:
     weights = [tensor for tensor in file.proto.graph.initializer if tensor.data_type not in NO_PARAMETERS]
     return sum(math.prod(tensor.dims) for tensor in weights)
@@ -216,7 +276,7 @@ def _parameters(file: GraphFile) -> int:
 def _publish(catalog: Catalog, folder: Path, versions: Sequence[dict[str, Any]], now: datetime) -> list[dict[str, Any]]:
     """Link the versions of a model with one another and put those that changed or are new."""
     linked = link_versions(versions, now)
-    known = {json.dumps(item, sort_keys=True) for item in versions if catalog.get_item(MODELS, item["id"])}
+    known = {json.dumps(catalog.get_item(MODELS, item["id"]), sort_keys=True) for item in versions}
     changed = [item for item in linked if json.dumps(item, sort_keys=True) not in known]
     for item in changed:
         place = _place(folder, item)

@@ -2,23 +2,27 @@
 
 from dataclasses import replace
 from math import lcm
+from typing import Any
+
+import numpy.typing as npt
 
 from geodl_core.domain.detection.decoder import Decoder
 from geodl_core.domain.emd.definition import Emd
 from geodl_core.domain.model.agreement import is_mistaken, with_fitting_type
 from geodl_core.domain.model.detector import finds_objects, make_detector
 from geodl_core.domain.model.model import Model, make_model, require_pixel_model
+from geodl_core.domain.model.object_classifier import classifies_objects
+from geodl_core.domain.model.probed import Probed
 from geodl_core.domain.model.tensors import Layout, image_tensors, layout_of
 from geodl_core.domain.network.graph import Graph
 from geodl_core.domain.network.reach import Reach, is_unknown, join_reaches
-from geodl_core.engine.probe_detector import answer_once
-from geodl_core.engine.probe_model import probe_reach
-from geodl_core.engine.probe_network import ProbeSpec
 from geodl_core.errors import ModelError
 from geodl_core.io.network.graph import GraphFile
 from geodl_core.io.network.memory import ARENA_FACTOR, peak_bytes_per_px
 from geodl_core.io.network.reach import answer_step, walk_reach
 from geodl_core.io.package.package import ModelPackage
+
+# Modules that run networks are imported where one is run: a model whose answers are known is loaded without them.
 
 REPAIRED = "definition: "
 """How notes on repairs begin."""
@@ -39,8 +43,10 @@ def load_model(package: ModelPackage, is_probed: bool | None = None, decoder: De
     Args:
         package: definition and graphs.
         is_probed: whether the network is run to find how far an answer reaches. None: only where its graph cannot be
-            followed and the definition names no padding, so that a run costs nothing more than it must.
-        decoder: of a detector, where it was decided before how its answer is read; None: it is run to find out.
+            followed and the definition names no padding, so that a run costs nothing more than it must; and not where
+            the package holds what it told before.
+        decoder: of a detector, where it was decided before how its answer is read; None: as the package holds it, else
+            the network is run to find out.
 
     Raises:
         ModelError: the definition and the graph disagree, or it is another kind of model; says which ModelType fits.
@@ -53,11 +59,36 @@ def load_model(package: ModelPackage, is_probed: bool | None = None, decoder: De
     return replace(model, notes=(*repairs, *model.notes))
 
 
+def probe_package(package: ModelPackage) -> Probed | None:
+    """Run a package's network for all that `load_model` would run it for, None where it would not.
+
+    Raises:
+        ModelError: onnxruntime refuses the network, or it does not serve.
+    """
+    package = replace(package, probed=None)
+    if classifies_objects(package.emd):
+        return None
+    if finds_objects(package.emd):
+        detector = load_model(package).detector
+        return None if detector is None else Probed(decoder=detector.decoder)
+    source, _ = image_tensors(package.file.graph)
+    layout = layout_of(package.emd, source)
+    if not _is_open(package.emd, walk_reach(package.file.proto, source.name, layout)):
+        return None
+    return Probed(reach=probe_of(package.file, package.emd, layout))
+
+
 def _detector(package: ModelPackage, decoder: Decoder | None) -> Model:
-    told = decoder or answer_once(package)
+    told = decoder or (package.probed and package.probed.decoder) or _answer_once(package)
     model = make_detector(package.emd, package.file.graph, package.name, told, _before(package))
     peak = peak_bytes_per_px(package.file.proto, model.chip_px, model.layout)
     return replace(model, bytes_per_px=peak and ARENA_FACTOR * peak)
+
+
+def _answer_once(package: ModelPackage) -> dict[str, npt.NDArray[Any]]:
+    from geodl_core.engine.probe_detector import answer_once  # noqa: PLC0415  # see above
+
+    return answer_once(package)
 
 
 def _pixel_model(package: ModelPackage, is_probed: bool | None) -> Model:
@@ -105,15 +136,20 @@ def reach_of(package: ModelPackage, is_probed: bool | None = None) -> Reach | No
     source, result = image_tensors(graph)
     layout = layout_of(emd, source)
     walked = walk_reach(package.file.proto, source.name, layout)
-    is_open = (walked is None or is_unknown(walked)) and emd.Padding is None and not emd.ModelPadding
     probed = None
-    if is_probed or (is_probed is None and is_open):
-        probed = probe_of(package.file, emd, layout)
+    if is_probed or (is_probed is None and _is_open(emd, walked)):
+        known = package.probed and package.probed.reach
+        probed = known if known and not is_probed else probe_of(package.file, emd, layout)
     if walked is None and probed is None:
         return None
     coarsening = answer_step(package.file.proto, source.name, result.name, layout)
     joined = replace(join_reaches(walked, probed), coarsening=coarsening)
     return _after_preprocessing(joined, package.preprocessing)
+
+
+def _is_open(emd: Emd, walked: Reach | None) -> bool:
+    """Say whether neither graph nor definition tell how far an answer reaches."""
+    return (walked is None or is_unknown(walked)) and emd.Padding is None and not emd.ModelPadding
 
 
 def probe_of(file: GraphFile, emd: Emd | None, layout: Layout) -> Reach:
@@ -122,6 +158,9 @@ def probe_of(file: GraphFile, emd: Emd | None, layout: Layout) -> Reach:
     Raises:
         ModelError: onnxruntime refuses the network, or neither graph nor definition tell its channels.
     """
+    from geodl_core.engine.probe_model import probe_reach  # noqa: PLC0415  # see above
+    from geodl_core.engine.probe_network import ProbeSpec  # noqa: PLC0415
+
     source, _ = image_tensors(file.graph)
     channels = source.shape[layout.index("C")] or len((emd and emd.ExtractBands) or ())
     if not channels:

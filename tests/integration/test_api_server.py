@@ -56,6 +56,8 @@ def test_serve_answers_and_stops_when_told(tmp_path):
             process.send_signal(number)
             assert process.wait(timeout=20) == 0
         lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+        assert [one["event"] for one in lines] == ["serving", "request", "request"]
+        lines = lines[1:]
         assert [(one["method"], one["path"], one["status"]) for one in lines] == [
             ("GET", "/readyz", 200),
             ("POST", "/collections", 201),
@@ -94,7 +96,8 @@ def test_serve_refuses_what_is_not_safe(tmp_path):
     """Other addresses, catalogs that are served already, and ports in use are errors in plain words."""
     for host in ("0.0.0.0", "192.168.1.5", "::", "example.com"):
         result = geodl("serve", "--host", host, "--port", 0, cwd=tmp_path)
-        assert (result.returncode, "needs authentication, which is not there yet" in result.stderr) == (2, True)
+        assert (result.returncode, "the catalog has none" in result.stderr) == (2, True)
+        assert "geodl token add NAME" in result.stderr
     result = geodl("serve", "--catalog", "https://stac.example.com", "--port", 0, cwd=tmp_path)
     assert (result.returncode, "expected a catalog file" in result.stderr) == (2, True)
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from geodl_core.domain.emd.definition import Emd, EmdReading, read_for_run, require_for_run
+from geodl_core.domain.model.probed import Probed
 from geodl_core.errors import ModelError
 from geodl_core.io.network.graph import GraphFile, load_graph
 from geodl_core.io.package.archive import SEVEN_ZIP_MAGIC, archive_sizes, is_archive, member_beside, read_archive, shown
@@ -32,6 +33,8 @@ class ModelPackage:
     """Of the STAC Item that describes the model, where it came from one."""
     repairs: tuple[str, ...] = ()
     """What had to be repaired to read the definition."""
+    probed: Probed | None = None
+    """What the network told when it was run once, where that is known: then nothing has to run it."""
 
 
 def load_package(location: str, is_strict: bool = False) -> ModelPackage:

@@ -366,7 +366,8 @@ def _listing(asked: RunFilter, now: float) -> sa.Select[Any]:
 
 def _within(value: sa.ColumnElement[Any], bounds: tuple[float | None, float | None]) -> list[sa.ColumnElement[bool]]:
     least, most = bounds
-    return [value >= least] * (least is not None) + [value <= most] * (most is not None)
+    found = [] if least is None else [value >= least]
+    return found if most is None else [*found, value <= most]
 
 
 def _run(row: Any) -> Run:

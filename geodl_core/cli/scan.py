@@ -1,0 +1,88 @@
+"""`geodl scan`: look now for the Items that a scheduled watch wants."""
+
+import time
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from geodl_core.settings import Settings
+
+if TYPE_CHECKING:
+    from geodl_core.domain.scan.windows import Window
+    from geodl_core.service.server.services import FullCatalog, Services
+
+CATALOG = click.option(
+    "--catalog",
+    metavar="PATH|postgresql://…",
+    help="Where watches and runs are kept.  [default: geodl-out/catalog.db; env: GEODL_CATALOG]",
+)
+
+
+@click.command("scan", short_help="Look now for what a scheduled watch wants.")
+@click.argument("watch")
+@click.option("--since", metavar="TIME", help="Items from then on.  [default: the scan before, and lookback_days more]")
+@click.option("--until", metavar="TIME", help="Items before then; with --since.  [default: now]")
+@click.option("--dry-run", is_flag=True, help="Say what would be ordered, and order nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print a document.")
+@CATALOG
+def scan(watch: str, since: str | None, until: str | None, catalog: str | None, **options: bool) -> None:
+    """Scan a STAC API for a watch, now instead of by its schedule, and order runs for what is new.
+
+    The runs are carried out by geodl serve or geodl worker. A scan that was stopped goes on at the page where it was;
+    what was ordered before is not ordered again. A paused watch is scanned for as well.
+
+    \b
+    Examples:
+      geodl scan fields-upper-austria
+      geodl scan fields-upper-austria --dry-run
+      geodl scan fields-upper-austria --since 2026-05-01 --until 2026-05-10T12:00:00Z
+    """
+    from geodl_core.cli.scan_output import ScanProgress, print_report, print_survey
+    from geodl_core.domain.scan.estimate import Rates
+    from geodl_core.service.ledger.watches import read_stored_watch
+    from geodl_core.service.scans.backfill import survey
+    from geodl_core.service.scans.scan_watch import next_window, scan_watch
+
+    with opened(catalog) as services, ScanProgress(is_quiet=options["as_json"]) as progress:
+        found = read_stored_watch(services.ledger, watch).watch
+        window = _window(services, since, until)
+        whom = progress.listen, time.sleep
+        if options["dry_run"]:
+            window = window or next_window(services, found)
+            result = survey(services, (found, "scan", window), Rates(), whom)
+            progress.stop()
+            print_survey((found, "scan", window), result, options["as_json"])
+        else:
+            report = scan_watch(services, found, window, *whom)
+            progress.stop()
+            print_report(found, report, options["as_json"])
+
+
+def opened(catalog: str | None) -> Any:
+    """Give the services of a local ledger, as a context manager."""
+    from contextlib import contextmanager
+
+    @contextmanager
+    def services() -> Any:
+        from geodl_core.catalog.open import open_catalog
+        from geodl_core.service.ledger.database import Ledger
+        from geodl_core.service.server.services import Services
+
+        settings = Settings.from_env()
+        location = catalog or settings.catalog
+        with Ledger(location) as ledger, open_catalog(location) as shelf:
+            # No foreign API: the ledger refuses it.
+            yield Services(cast("FullCatalog", shelf), ledger, settings.out)
+
+    return services()
+
+
+def _window(services: "Services", since: str | None, until: str | None) -> "Window | None":
+    from geodl_core.domain.scan.windows import Window, read_moment
+
+    if since is None:
+        if until is not None:
+            raise click.UsageError("--until: expected --since as well")
+        return None
+    end = services.ledger.clock() if until is None else read_moment(until, "--until")
+    return Window(read_moment(since, "--since"), end)

@@ -1,0 +1,81 @@
+"""`geodl watch test|apply`: what watches say of an Item, and of those that are in the catalog."""
+
+import json
+
+import click
+
+from geodl_core.cli.watch_options import catalog_option, json_option, services_of
+
+SHOWN = 200
+"""Items that are listed one by one."""
+
+
+@click.command("test", short_help="Say which watches an Item matches, and why not.")
+@click.argument("item")
+@click.option("--watch", "names", multiple=True, metavar="NAME", help="Only this one; repeatable.")
+@catalog_option
+@json_option
+def test(item: str, names: tuple[str, ...], catalog: str | None, is_json: bool) -> None:
+    """Say which watches an Item matches, and the outcome of each check; nothing is run.
+
+    ITEM is the path or URL of an Item, or catalog:COLLECTION/ID.
+
+    \b
+    Examples:
+      geodl watch test scene.json
+      geodl watch test catalog:sentinel-2-l2a/S2B_32TQS_20260514 --watch crops
+    """
+    from geodl_core.io.stac import read_item
+    from geodl_core.service.jobs.read_job import CATALOG_PREFIX, item_of
+    from geodl_core.service.ledger.watches import list_watches, read_stored_watch
+    from geodl_core.service.server.watches_api import told_tests
+    from geodl_core.service.watches.check import examine
+
+    with services_of(catalog) as services:
+        found = item_of(services.catalog, item) if item.startswith(CATALOG_PREFIX) else read_item(item)
+        stored = [read_stored_watch(services.ledger, name) for name in names] or list_watches(services.ledger)
+        tested = examine(services, stored, found)
+    if is_json:
+        click.echo(json.dumps({"results": told_tests(tested)}, ensure_ascii=False))
+        return
+    for one in tested:
+        click.echo(f"{one.name}: {'matches' if one.matches else 'does not match'}")
+        for check in one.checks:
+            click.echo(f"  {'yes' if check.passed else 'NO ':<4}{check.name:<11}{check.text}")
+    if not tested:
+        click.echo("no watches")
+
+
+@click.command("apply", short_help="Order a watch's runs for Items that are there already.")
+@click.argument("name")
+@click.option("--dry-run", is_flag=True, help="Only say which.")
+@catalog_option
+@json_option
+def apply(name: str, dry_run: bool, catalog: str | None, is_json: bool) -> None:
+    """Order a watch's runs for the Items that are in the catalog already and match.
+
+    What was ordered before is not ordered again. The watch may be paused; its brake holds.
+
+    \b
+    Examples:
+      geodl watch apply crops --dry-run
+      geodl watch apply crops
+    """
+    from dataclasses import asdict
+
+    from geodl_core.service.watches.existing import apply_watch
+
+    counts = {"ordered": 0, "there": 0, "passed over": 0}
+    with services_of(catalog) as services:
+        for one in apply_watch(services, name, is_dry=dry_run):
+            word = "passed over" if one.run_id is None else "ordered" if one.is_new else "there"
+            counts[word] += 1
+            if is_json:
+                click.echo(json.dumps(asdict(one), ensure_ascii=False))
+            elif sum(counts.values()) <= SHOWN:
+                shown = one.why_not if one.run_id is None else one.run_id[:8]
+                said = "would be ordered" if dry_run and word == "ordered" else word
+                click.echo(f"{said:<17}{one.item}  {shown}")
+    if not is_json:
+        words = "to be ordered" if dry_run else "ordered"
+        click.echo(f"{counts['ordered']} {words}, {counts['there']} there before, {counts['passed over']} passed over")

@@ -1,0 +1,80 @@
+"""CloudFormation: the resources of AWS Batch, which MiniStack does not know. Ref and GetAtt are ARNs, as on AWS.
+
+Sources: CloudFormation's template reference for AWS::Batch::*.
+"""
+
+import json
+
+from ministack.services import batch
+from ministack.services.cloudformation import provisioners
+
+from emulator import batch_definitions
+from emulator.batch_definitions import last_part, policies
+from emulator.batch_names import camel
+from emulator.options import Options
+
+
+def install(options: Options) -> None:
+    """Add the resource types."""
+    provisioners._RESOURCE_HANDLERS.update(
+        {
+            "AWS::Batch::ComputeEnvironment": {
+                "create": _maker("ComputeEnvironmentName", "ComputeEnvironmentArn", batch._create_compute_environment),
+                "update": _updater("computeEnvironment", "ComputeEnvironmentArn", batch._update_compute_environment),
+                "delete": lambda arn, properties: batch._compute_envs.pop(last_part(arn), None),
+            },
+            "AWS::Batch::JobQueue": {
+                "create": _maker("JobQueueName", "JobQueueArn", batch_definitions.create_queue),
+                "update": _updater("jobQueue", "JobQueueArn", batch_definitions.update_queue),
+                "delete": lambda arn, properties: batch._job_queues.pop(last_part(arn), None),
+            },
+            "AWS::Batch::JobDefinition": {
+                "create": _maker("JobDefinitionName", "JobDefinitionArn", batch_definitions.register),
+                "update": _revise,
+                "delete": lambda arn, properties: batch_definitions.deregister({"jobDefinition": arn}),
+            },
+            "AWS::Batch::SchedulingPolicy": {
+                "create": _maker("Name", "Arn", batch_definitions.create_policy),
+                "update": _replace_policy,
+                "delete": lambda arn, properties: policies.pop(arn, None),
+            },
+        }
+    )
+
+
+def _maker(name_field, arn_field, action):
+    def create(logical_id, properties, stack):
+        name = properties.get(name_field) or provisioners._physical_name(stack, logical_id)
+        return _arn(action, {**camel(properties), camel({name_field: 0}).popitem()[0]: name}, arn_field)
+
+    return create
+
+
+def _updater(reference, arn_field, action):
+    def update(arn, old, new, stack):
+        action({**camel(new), reference: arn})
+        return arn, {arn_field: arn}
+
+    return update
+
+
+def _revise(arn, old, new, stack):
+    """A job definition does not change: a new revision takes its place."""
+    name = last_part(arn).partition(":")[0]
+    made = _arn(batch_definitions.register, {**camel(new), "jobDefinitionName": name}, "JobDefinitionArn")
+    batch_definitions.deregister({"jobDefinition": arn})
+    return made
+
+
+def _replace_policy(arn, old, new, stack):
+    policies[arn] = {**camel(new), "arn": arn}
+    return arn, {"Arn": arn}
+
+
+def _arn(action, request, arn_field):
+    status, _, body = action(request)
+    answer = json.loads(body)
+    if status >= 400:
+        raise ValueError(answer.get("message"))
+    arn = answer[arn_field[:1].lower() + arn_field[1:]]
+    return arn, {arn_field: arn}

@@ -1,0 +1,131 @@
+"""Functions in Python run under `awslambdaric`, the client that Lambda itself uses, so that errors, time-outs and the
+shape of the context are the real ones.
+
+MiniStack has environments for `provided` runtimes that speak the Runtime API over the loopback; a Python function
+becomes one of these, with a bootstrap that starts the client. Sources: Lambda's guide, "Runtime API", "Working with
+layers", "Defined runtime environment variables".
+"""
+
+import hashlib
+import io
+import os
+import shlex
+import shutil
+import tempfile
+import threading
+import zipfile
+from pathlib import Path
+
+from ministack.core import lambda_runtime
+from ministack.services import lambda_svc
+
+from emulator.options import Options
+
+CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+INHERITED = ("PATH", "HOME", "TMPDIR", "AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION", *CREDENTIALS)
+"""What a function may have in common with the emulator's process: nothing else that a developer's shell may hold."""
+_options: list[Options] = []
+_layers_lock = threading.Lock()
+
+
+class PythonWorker(lambda_runtime.ProvidedWorker):
+    """One execution environment of a Python function. A subclass, since MiniStack's pool makes and drives it."""
+
+    def _spawn(self, init_timeout=None):
+        package, code = self.code_zip, lambda_svc._provided_runtime_code_dir(self.code_zip)
+        self.code_zip = _bootstrap(self.config, Path(code))
+        try:
+            super()._spawn(init_timeout)
+        finally:
+            self.code_zip = package
+
+    def _await_init(self, init_timeout=None):
+        """As MiniStack's, but a failed import keeps its name: Runtime.ImportModuleError and its like."""
+        try:
+            super()._await_init(init_timeout)
+        except RuntimeError:
+            if not isinstance(self._init_error, dict):
+                raise
+            message, name = (self._init_error.get(key, "") for key in ("errorMessage", "errorType"))
+            raise lambda_runtime.ProvidedRuntimeError(message, name) from None
+
+
+def install(options: Options) -> None:
+    """Give Python functions this worker, and all functions an environment of their own."""
+    _options[:] = [options]
+    worker_class, warm = lambda_runtime._worker_class_for, lambda_svc._execute_function_warm
+    variables = lambda_svc._provided_worker_env
+
+    def choose(config):
+        return PythonWorker if _is_python(config) else worker_class(config)
+
+    def execute(func, event, request_id):
+        python = _is_python(func.get("config") or func)
+        return (lambda_svc._execute_function_provided_warm if python else warm)(func, event, request_id)
+
+    def environment(config, code_dir, port):
+        own = (config.get("Environment") or {}).get("Variables") or {}
+        return {
+            name: value
+            for name, value in variables(config, code_dir, port).items()
+            if name in own or name in INHERITED or name not in os.environ
+        }
+
+    lambda_runtime._worker_class_for = choose
+    lambda_svc._execute_function_warm = execute
+    lambda_svc._provided_worker_env = environment
+
+
+def _is_python(config):
+    return str(config.get("Runtime", "")).startswith("python")
+
+
+def _bootstrap(config, code):
+    """A package with nothing but the program that starts the client: the form of a `provided` function."""
+    opt = _layers_folder(
+        [zipped for ref in config.get("Layers") or [] if (zipped := lambda_svc._resolve_layer_zip(ref))]
+    )
+    name = config.get("FunctionName", "unknown")
+    variables = {
+        "AWS_EXECUTION_ENV": f"AWS_Lambda_{config['Runtime']}",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{name}",
+        "LAMBDA_TASK_ROOT": str(code),
+        "LANG": "en_US.UTF-8",
+        "LD_LIBRARY_PATH": f"{code}:{code}/lib:{opt}/lib",
+        "PYTHONPATH": f"{code}:{opt}/python",
+        "PYTHONUNBUFFERED": "1",
+        "TZ": ":UTC",
+    }
+    handler = config.get("Handler", "index.handler")
+    lines = [
+        "#!/bin/sh",
+        *(f"export {key}={shlex.quote(value)}" for key, value in variables.items()),
+        f'export PATH="{opt}/bin:$PATH"',
+        f"cd {shlex.quote(str(code))}",
+        f"exec {shlex.quote(_options[0].function_python)} -m awslambdaric {shlex.quote(handler)}",
+    ]
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w") as package:
+        package.writestr("bootstrap", "\n".join(lines) + "\n")
+    return held.getvalue()
+
+
+def _layers_folder(layers):
+    """What /opt is on Lambda: the layers in their order, a later one over an earlier."""
+    digest = hashlib.sha256(b"".join(hashlib.sha256(layer).digest() for layer in layers)).hexdigest()
+    folder = Path(tempfile.gettempdir()) / f"layers-{digest[:32]}"
+    with _layers_lock:
+        if not folder.is_dir():
+            partial = Path(tempfile.mkdtemp(dir=folder.parent))
+            for layer in layers:
+                source = lambda_svc._provided_runtime_code_dir(layer)
+                shutil.copytree(source, partial, copy_function=_link, dirs_exist_ok=True)
+            partial.rename(folder)
+    return folder
+
+
+def _link(source, target):
+    Path(target).unlink(missing_ok=True)
+    os.link(source, target)
+    return target

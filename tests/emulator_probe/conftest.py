@@ -1,0 +1,103 @@
+"""One emulator for the probes of a session, with its slow clocks wound up at the start."""
+
+import json
+import time
+from types import SimpleNamespace
+
+import pytest
+from aws_probe import Aws, make_bucket, make_function, make_machine, make_queue, make_role, named
+
+from emulator import launch
+
+DOUBLE = """
+def handler(event, context):
+    if event.get("fail"):
+        raise RuntimeError("nope")
+    numbers = [one["i"] for one in event.get("Items", [event])]
+    return {"doubled": 2 * sum(numbers), "count": len(numbers), "shared": event.get("BatchInput")}
+"""
+IMAGES = {"geodl:*": {"entrypoint": ["/bin/sh", "-c"]}, "plain:*": {"env": {"FROM_IMAGE": "yes"}}}
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "aws: needs the environments of tests/emulator/setup")
+
+
+@pytest.fixture(scope="session")
+def emulator(tmp_path_factory):
+    state = launch.state()
+    if state is not True:
+        pytest.skip(f"aws: {state}")
+    log = tmp_path_factory.mktemp("emulator") / "log"
+    with launch.running(launch.Setup(images=IMAGES, gpus=2, vcpus=2, log=log)) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def aws(emulator):
+    return Aws(emulator)
+
+
+@pytest.fixture(scope="session")
+def role(aws):
+    return make_role(aws)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def timers(aws, role):
+    """What takes a minute: started first, looked at last."""
+    machine = make_machine(aws, {"StartAt": "P", "States": {"P": {"Type": "Pass", "End": True}}}, role)
+    queue = make_queue(aws)
+    aws.events.put_rule(Name=named("rate"), ScheduleExpression="rate(1 minute)")
+    rule = aws.events.list_rules()["Rules"][-1]["Name"]
+    aws.events.put_targets(Rule=rule, Targets=[{"Id": "1", "Arn": queue.arn}])
+    aws.scheduler.create_schedule(
+        Name=named("rate"),
+        ScheduleExpression="rate(1 minute)",
+        FlexibleTimeWindow={"Mode": "OFF"},
+        Target={"Arn": machine, "RoleArn": role, "Input": '{"scan": 1}'},
+    )
+    return SimpleNamespace(queue=queue, machine=machine, table=_expiring(aws))
+
+
+@pytest.fixture(scope="session")
+def bucket(aws):
+    return make_bucket(aws)
+
+
+@pytest.fixture(scope="session")
+def double(aws, role):
+    """A function that doubles `i`, or the sum of a batch's."""
+    return make_function(aws, DOUBLE, role)
+
+
+@pytest.fixture(scope="session")
+def items(aws, bucket):
+    """A bucket with items 1 to 5 in the forms that a Distributed Map reads."""
+    numbers = [{"i": index} for index in range(1, 6)]
+    files = {
+        "items.json": json.dumps(numbers),
+        "items.jsonl": "\n".join(map(json.dumps, numbers)),
+        "nested.json": json.dumps({"a": {"windows": numbers}}),
+        "failing.json": json.dumps([{"i": 1}, {"i": 2, "fail": True}, {"i": 3}]),
+    }
+    for key, body in files.items():
+        aws.s3.put_object(Bucket=bucket, Key=key, Body=body.encode())
+    return bucket
+
+
+def _expiring(aws):
+    table = named("expiring")
+    aws.dynamodb.create_table(
+        TableName=table,
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    aws.dynamodb.update_time_to_live(
+        TableName=table, TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires"}
+    )
+    now = int(time.time())
+    for key, expires in (("old", now - 100), ("young", now + 3600)):
+        aws.dynamodb.put_item(TableName=table, Item={"pk": {"S": key}, "expires": {"N": str(expires)}})
+    return table
