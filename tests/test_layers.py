@@ -33,7 +33,18 @@ THIRD_PARTIES = {
     | {"attr", "fastapi", "psycopg", "psycopg_pool", "pyarrow", "pydantic_core", "pydantic_settings", "pypgstac"}
     | {"requests", "stac_fastapi", "stac_geoparquet", "starlette"},
     "service": COMPUTING
-    | {"apscheduler", "attrs", "boto3", "botocore", "fastapi", "joserfc", "limits", "prometheus_client", "psycopg"}
+    | {
+        "apscheduler",
+        "attrs",
+        "boto3",
+        "botocore",
+        "fastapi",
+        "joserfc",
+        "limits",
+        "morecantile",
+        "prometheus_client",
+        "psycopg",
+    }
     | {"pystac_client", "rasterio", "requests", "rio_tiler", "sqlalchemy", "stac_fastapi", "standardwebhooks"}
     | {"starlette", "titiler", "urllib3", "watchfiles", "yaml"},
     "settings": set(),

@@ -7,10 +7,9 @@ from typing import Any
 
 import cql2
 
+from geodl_core.domain.cql2_bounds import require_bounded, require_shallow
 from geodl_core.errors import QueryError
 
-# The parser recurses: a few thousand nested parentheses or signs end the whole process.
-MAX_DEPTH = 100
 SUPPORTED = (
     "supported: and, or, not, = <> < <= > >=, in, between, like, is null, + - * / % div ^, casei, accenti, "
     "s_intersects and its kin, t_intersects, t_after, t_before, t_during and their kin, "
@@ -25,38 +24,22 @@ def parse_cql2(source: str | Mapping[str, Any]) -> Any:
         QueryError: the filter cannot be read, or nests too deeply.
     """
     if isinstance(source, Mapping):
-        return _shallow(dict(source))
+        return _checked(dict(source))
     if source.lstrip().startswith("{"):
         try:
-            return _shallow(json.loads(source))
+            return _checked(json.loads(source))
         except (ValueError, RecursionError) as err:
             raise QueryError(f"filter: expected CQL2-JSON, found text that is no JSON ({err})") from err
-    if _nests_too_deeply(source):
-        raise QueryError(f"filter: expected at most {MAX_DEPTH} nested parentheses, signs or nots, found more")
+    require_bounded(source, "filter")
     try:
-        return _shallow(cql2.parse_text(source).to_json())
+        return _checked(cql2.parse_text(source).to_json())
     except (cql2.ParseError, ValueError) as err:
         raise QueryError(_complaint(source, str(err)), hint=SUPPORTED) from err
 
 
-def _shallow(tree: Any) -> Any:
-    level = [tree]
-    for _ in range(2 * MAX_DEPTH):
-        below = [one.values() if isinstance(one, Mapping) else one for one in level]
-        level = [child for one in below if not isinstance(one, str) and hasattr(one, "__iter__") for child in one]
-        if not level:
-            return tree
-    raise QueryError(f"filter: expected at most {MAX_DEPTH} levels of nesting, found more")
-
-
-def _nests_too_deeply(text: str) -> bool:
-    bare = re.sub(r"'(?:[^']|'')*'", "''", text)
-    depth = deepest = 0
-    for char in bare:
-        depth += (char == "(") - (char == ")")
-        deepest = max(deepest, depth)
-    signs = re.search(rf"(?:[-+]\s*){{{MAX_DEPTH}}}", bare)
-    return deepest > MAX_DEPTH or signs is not None or len(re.findall(r"(?i)\bnot\b", bare)) > MAX_DEPTH
+def _checked(tree: Any) -> Any:
+    require_shallow(tree, "filter")
+    return tree
 
 
 def _complaint(source: str, message: str) -> str:

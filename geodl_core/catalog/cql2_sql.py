@@ -26,7 +26,8 @@ from geodl_core.catalog.cql2_operands import (
     sql,
 )
 from geodl_core.catalog.cql2_parse import SUPPORTED, parse_cql2
-from geodl_core.catalog.footprint import Box, bbox_geometry, plane_geometry, search_boxes
+from geodl_core.catalog.footprint import Box, bbox_geometry, search_boxes
+from geodl_core.domain.area.plane import plane_geometry
 from geodl_core.errors import QueryError
 
 _NEVER, _ALWAYS = Sql("0"), Sql("1")

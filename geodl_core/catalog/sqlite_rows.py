@@ -8,9 +8,10 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from geodl_core.catalog.footprint import Box, plane_geometry, search_boxes
+from geodl_core.catalog.footprint import Box, search_boxes
 from geodl_core.catalog.sqlite_schema import content_etag
 from geodl_core.catalog.times import instant_us
+from geodl_core.domain.area.plane import is_wrapping, plane_geometry
 from geodl_core.errors import ItemError
 
 LEVEL = 3
@@ -113,11 +114,7 @@ def _footprint(name: str, item: Mapping[str, Any]) -> tuple[bytes | None, tuple[
     if item.get("geometry") is None:
         return None, ()
     try:
-        geometry = plane_geometry(item["geometry"], wraps=_is_wrapping(item.get("bbox")))
+        geometry = plane_geometry(item["geometry"], wraps=is_wrapping(item.get("bbox")))
     except ValueError as err:
         raise ItemError(f"{name}: {err}") from err
     return geometry.wkb, tuple(search_boxes(geometry))
-
-
-def _is_wrapping(bbox: object) -> bool:
-    return isinstance(bbox, (list, tuple)) and len(bbox) in (4, 6) and bool(bbox[0] > bbox[len(bbox) // 2])

@@ -13,7 +13,7 @@ import shapely
 
 from geodl_core.catalog.cql2_operands import Kind, Operand, Sql, Tree, joined, short, sql
 from geodl_core.catalog.cql2_parse import SUPPORTED, parse_cql2
-from geodl_core.catalog.footprint import Box, bbox_geometry, plane_geometry, search_boxes
+from geodl_core.catalog.footprint import Box, bbox_geometry, search_boxes
 from geodl_core.catalog.pgstac.operands import (
     JSON_TYPES,
     as_kind,
@@ -24,6 +24,7 @@ from geodl_core.catalog.pgstac.operands import (
     property_operand,
     time_range,
 )
+from geodl_core.domain.area.plane import plane_geometry
 from geodl_core.errors import QueryError
 
 NEVER, ALWAYS = Sql("false"), Sql("true")

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from geodl_core.domain.watch.filters import MAX_DEPTH, ask, read_filter, value_of
+from geodl_core.domain.cql2_bounds import MAX_DEPTH
+from geodl_core.domain.watch.filters import ask, read_filter, value_of
 from geodl_core.errors import QueryError
 
 ITEM = {
