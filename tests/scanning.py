@@ -9,7 +9,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from shapely.geometry import box, mapping
 
-from geodl_core.catalog.sqlite import SqliteCatalog
+from geodl_core.catalog.open import open_catalog
 from geodl_core.domain.watch.watch import read_watch
 from geodl_core.service.ledger.database import Ledger
 from geodl_core.service.ledger.tables import RUNS
@@ -109,10 +109,10 @@ def watch_of(url, **changes):
 
 
 @contextmanager
-def serving(folder: Path, watch, now=NOW):
+def serving(folder: Path, watch, now=NOW, location=None):
     """Give services with a registered model and a watch, at a time that stands still."""
-    location = str(folder / "catalog.db")
-    with SqliteCatalog(location) as catalog, Ledger(location, clock=now.timestamp) as ledger:
+    location = location or str(folder / "catalog.db")
+    with open_catalog(location) as catalog, Ledger(location, clock=now.timestamp) as ledger:
         catalog.put_collection(COLLECTION)
         catalog.put_item(MODEL)
         put_watch(ledger, watch, replaces=True)

@@ -3,18 +3,17 @@
 import logging
 import signal
 import socket
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from geodl_core.cli.job_options import MEANS_OPTIONS, with_options
-from geodl_core.settings import Settings, put_in_environment
+from geodl_core.cli.job_options import MEANS_OPTIONS, places_of, with_options
+from geodl_core.settings import put_in_environment
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
-
     from geodl_core.service.server.app import ServerOptions
     from geodl_core.service.server.supervisor import Supervisor
 
@@ -74,7 +73,8 @@ def serve(catalog: str | None, host: str, port: int, grace: float, **options: An
     """
     from geodl_core.cli.serve_options import server_options
 
-    location = catalog or Settings.from_env().catalog
+    out, location = places_of({"out": options.pop("out"), "catalog": catalog})
+    options["out"] = out
     asked = server_options(location, host, options)
     with _listener(host, port) as listener, ExitStack() as stack:
         from geodl_core.cli.log_lines import log_to_stderr
@@ -91,7 +91,7 @@ def serve(catalog: str | None, host: str, port: int, grace: float, **options: An
 
 def _built(
     stack: ExitStack, location: str, asked: "ServerOptions", given: tuple[dict[str, Any], float]
-) -> tuple["FastAPI", "Supervisor"]:
+) -> tuple[Callable[..., Any], "Supervisor"]:
     """Open the catalog and start what runs beside the answering of requests; the stack closes and stops all of it."""
     from geodl_core.catalog.open import open_catalog
     from geodl_core.cli.serve_options import allowed_folders, staff_of, watched_folders
@@ -109,7 +109,7 @@ def _built(
     options, grace_s = given
     # What others publish must not make the server ask its own network for them.
     proxy = stack.enter_context(EgressProxy(way().access.allowed_hosts)) if asked.rules else None
-    out: Path = options["out"] or Settings.from_env().out
+    out: Path = options["out"]
     opened: Any = stack.enter_context(open_catalog(location))
     ledger = stack.enter_context(Ledger(location))
     watched = watched_folders(options["watched"])
@@ -150,7 +150,7 @@ def _say_what_runs(location: str, asked: "ServerOptions", options: dict[str, Any
     LOG.info("serving", extra={"facts": facts})
 
 
-def _run(app: "FastAPI", listener: socket.socket, supervisor: "Supervisor", grace_s: float) -> None:
+def _run(app: Callable[..., Any], listener: socket.socket, supervisor: "Supervisor", grace_s: float) -> None:
     import uvicorn
 
     config = uvicorn.Config(

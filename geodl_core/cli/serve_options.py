@@ -23,17 +23,20 @@ def server_options(location: str, host: str, options: dict[str, Any]) -> "Server
         InputError: they would let strangers write, or make no sense.
     """
     from geodl_core.catalog.api.app import ApiOptions
+    from geodl_core.domain.place.href import hide_secrets
     from geodl_core.errors import InputError
     from geodl_core.service.server.app import ServerOptions
     from geodl_core.service.server.auth import Rules
 
     if location.lower().startswith(("http://", "https://")):
-        raise InputError(f"--catalog {location}: expected a catalog file, found an address, which is served already")
+        shown = hide_secrets(location)
+        raise InputError(f"--catalog {shown}: expected a catalog file, found an address, which is served already")
     oidc = _oidc(options["oidc_issuer"], options["oidc_audience"])
     is_guarded = host not in LOOPBACK or any(options[name] for name in ("proxied", "private", "token_required"))
-    names = frozenset(name.lower() for name in options["names"]) or None
+    names = frozenset(name.lower() for name in options["names"])
     api = ApiOptions(
-        hosts=names if is_guarded else frozenset(LOOPBACK) | (names or frozenset()),
+        # Without a name it answers to any; by its own address a server's health is looked after.
+        hosts=None if is_guarded and not names else names | frozenset(LOOPBACK),
         cors_origins=options["origins"],
         trusts_forwarded=options["proxied"],
     )

@@ -95,12 +95,13 @@ def _batches(place: Place, inputs: list[Any]) -> list[Child]:
     groups: list[list[Any]] = []
     size = 0
     for one in inputs:
-        added = len(json.dumps(one).encode()) + 2
-        if not groups or len(groups[-1]) >= most or size + added > most_bytes:
+        added = len(json.dumps(one).encode())
+        if not groups or len(groups[-1]) >= most or size + len(", ") + added > most_bytes:
             groups.append([])
-            size = base
+            size = base + added
+        else:
+            size += len(", ") + added
         groups[-1].append(one)
-        size += added
     return [Child({**shared, "Items": group}, len(group)) for group in groups]
 
 

@@ -6,6 +6,7 @@ import time
 import uuid
 import zipfile
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import pytest
 
@@ -37,6 +38,8 @@ class Aws:
     """An emulator and its clients; every client once."""
 
     emulator: launch.Emulator
+    timers: SimpleNamespace | None = None
+    """What was wound up when the emulator started."""
     _clients: dict = field(default_factory=dict)
 
     def __getattr__(self, service):

@@ -118,14 +118,15 @@ def test_results_are_written_in_short(aws, run, items):
     assert [one["doubled"] for one in json.loads(files["SUCCEEDED"][0])] == [2, 6]
     (failed,) = json.loads(files["FAILED"][0])
     assert (failed["Error"], failed["Input"]) == ("RuntimeError", '{"i": 2, "fail": true}')
+    twice = {"Type": "Pass", "Parameters": {"two.$": "States.Array($.i, $.i)"}, "OutputPath": "$.two", "End": True}
     flat = run(
         ItemProcessor={
             "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
             "StartAt": "P",
-            "States": {"P": {"Type": "Pass", "Parameters": {"two.$": "States.Array($.i, $.i)"}, "OutputPath": "$.two", "End": True}},
+            "States": {"P": twice},
         },
         ResultWriter=writer(items, Transformation="FLATTEN", OutputType="JSONL"),
-    )  # fmt: skip
+    )
     _, files = written(aws, flat)
     assert files["SUCCEEDED"] == ["\n".join("1122334455")]
     counts = aws.stepfunctions.describe_map_run(mapRunArn=manifest["MapRunArn"])["itemCounts"]

@@ -1,7 +1,6 @@
-"""EventBridge and its Scheduler: rules, events of executions, one-time schedules."""
+"""EventBridge: rules, and events of executions."""
 
 import json
-import time
 
 import pytest
 from aws_probe import bodies, make_queue, named, received, run_machine
@@ -33,16 +32,3 @@ def test_an_execution_s_end_is_an_event(aws, role):
     failed = run_machine(aws, {"StartAt": "F", "States": {"F": {"Type": "Fail", "Error": "Own"}}}, role)
     told = [json.loads(body) for body in bodies(received(aws, queue, 1))]
     assert failed["executionArn"] in [one["detail"]["executionArn"] for one in told]
-
-
-def test_a_one_time_schedule_fires(aws, role):
-    """A schedule at(…) sends its input at its time."""
-    queue, at = make_queue(aws), time.gmtime(time.time() + 1)
-    aws.scheduler.create_schedule(
-        Name=named("once"),
-        ScheduleExpression=time.strftime("at(%Y-%m-%dT%H:%M:%S)", at),
-        FlexibleTimeWindow={"Mode": "OFF"},
-        ActionAfterCompletion="DELETE",
-        Target={"Arn": queue.arn, "RoleArn": role, "Input": '{"scan":1}'},
-    )
-    assert bodies(received(aws, queue, 1, 60)) == ['{"scan":1}']

@@ -148,7 +148,7 @@ main()
 
 def test_a_killed_backfill_goes_on_at_its_page(template, tmp_path):
     """After kill -9 the same command goes on at the page where it stopped: nothing is lost, no page is read anew."""
-    with EarthSearch(past(template, 160), Manners(most_items=12, delay_s=0.1)) as api:
+    with EarthSearch(past(template, 90), Manners(most_items=12, delay_s=0.05)) as api:
         watch = watch_of(api.url)
         with serving(tmp_path, watch):
             pass
@@ -157,7 +157,7 @@ def test_a_killed_backfill_goes_on_at_its_page(template, tmp_path):
         env = {**os.environ, "GEODL_CACHE": str(tmp_path / "cache")}
         command = [sys.executable, "-W", "ignore", "-c", START, *words]
         kills = 0
-        for pages in (6, 14):
+        for pages in (4, 9):
             with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
                 deadline = time.monotonic() + 60
                 while sum(search.status == 200 for search in api.searches) < pages and time.monotonic() < deadline:
@@ -167,12 +167,12 @@ def test_a_killed_backfill_goes_on_at_its_page(template, tmp_path):
             kills += 1
             expire_leases(tmp_path)
         with serving(tmp_path, watch) as services:
-            assert 0 < len(ordered(services)) < 160
+            assert 0 < len(ordered(services)) < 90
         result = subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=120)
         with serving(tmp_path, watch) as services:
             assert ordered(services) == ids(api.items)
         answered = [json.dumps(search.body, sort_keys=True) for search in api.searches if search.status == 200]
-    assert json.loads(result.stdout)["ordered"] == 160
+    assert json.loads(result.stdout)["ordered"] == 90
     assert len(answered) - len(set(answered)) <= kills
 
 

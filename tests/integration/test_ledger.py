@@ -461,13 +461,23 @@ def test_lists_are_filtered_and_paged(ledger, clock):
     assert names(watch="odd") == ["scene5", "scene3", "scene1"]
     assert names(model="m1") == names(model="m1@0123456789ab") == ["scene4", "scene1"]
     assert names(model="m") == names(model="m1@") == names(item=("x", "scene1")) == []
-    assert names(since=NOON + 6) == ["scene6", "scene5", "scene3"]
+    assert names(model=("m1", "m2@0123456789ab")) == ["scene5", "scene4", "scene2", "scene1"]
+    assert names(created=(NOON + 2, NOON + 4)) == ["scene3", "scene2", "scene1"]
+    assert names(created=(None, NOON + 1)) == ["scene0"]
+    lease_work(ledger, crew())
+    clock.wait(60)
+    assert names(lasted_s=(50, None)) == names(lasted_s=(50, 70)) == ["scene0"]
+    assert names(lasted_s=(None, 50)) == []
+    clock.wait(-60)
+    assert names(since=NOON + 6) == ["scene6", "scene5", "scene3", "scene0"]
     pages, before = [], None
     while page := list_runs(ledger, RunFilter(limit=3, before=before)):
         pages += [run.item_id for run in page]
         before = (page[-1].created, page[-1].id)
     assert pages == names()
-    assert count_states(ledger) == {state: {"queued": 6, "cancelled": 1}.get(state, 0) for state in STATES}
+    assert count_states(ledger) == {
+        state: {"queued": 5, "claimed": 1, "cancelled": 1}.get(state, 0) for state in STATES
+    }
 
 
 def test_history_is_followed_by_its_numbers(ledger):

@@ -7,12 +7,16 @@ import pytest
 from shapely.geometry import box, mapping
 
 from earth_search import PLAIN, PLANETARY_COMPUTER, EarthSearch, Manners
+from geodl_core.domain.place.access import Access
 from geodl_core.domain.watch.watch import read_watch
 from geodl_core.errors import InputError, UnavailableError
+from geodl_core.io.remote.access import access_in_force
 from geodl_core.service.ledger.runs import RunFilter, list_runs, read_payload
 from geodl_core.service.ledger.watches import put_watch
 from geodl_core.service.scans.scan_watch import next_window, run_scan, scan_once, scan_watch
 from geodl_core.service.scans.scans import Asked, open_scan
+from geodl_core.service.scans.scheduler import fire_due
+from postgres import database
 from scanning import C1, L2A, NOW, ignore, ordered, recorded, scene, scenes, serving, watch_of
 
 pytestmark = pytest.mark.shared
@@ -62,13 +66,13 @@ TRAPS = {
 @pytest.mark.parametrize("manners", TRAPS.values(), ids=TRAPS.keys())
 def test_all_that_is_wanted_is_ordered_whatever_the_api_does(template, tmp_path, manners):
     """Exactly the Items of the collection, window, area, cloud limit and filter are ordered."""
-    wanted = scenes(template, 130)
+    wanted = scenes(template, 110)
     others = [
-        *(scene(template, 1000 + n, NOW - timedelta(days=n), bounds=(20, 45, 21, 46)) for n in range(30)),
-        *(scene(template, 2000 + n, NOW - timedelta(hours=5 * n), collection="sentinel-1") for n in range(30)),
-        *(scene(template, 3000 + n, NOW - timedelta(days=12 + n)) for n in range(30)),
-        *(scene(template, 4000 + n, NOW - timedelta(hours=7 * n), eo__cloud_cover=91.0) for n in range(30)),
-        *(scene(template, 5000 + n, NOW - timedelta(hours=7 * n), platform="other") for n in range(30)),
+        *(scene(template, 1000 + n, NOW - timedelta(hours=20 * n), bounds=(20, 45, 21, 46)) for n in range(10)),
+        *(scene(template, 2000 + n, NOW - timedelta(hours=15 * n), collection="sentinel-1") for n in range(10)),
+        *(scene(template, 3000 + n, NOW - timedelta(days=12 + n)) for n in range(10)),
+        *(scene(template, 4000 + n, NOW - timedelta(hours=20 * n), eo__cloud_cover=91.0) for n in range(10)),
+        *(scene(template, 5000 + n, NOW - timedelta(hours=20 * n), platform="other") for n in range(10)),
     ]
     with EarthSearch([*wanted, *others], manners) as api:
         watch = watch_of(api.url, filter="platform = 'sentinel-2b'", source={"max_cloud": 50})
@@ -317,3 +321,27 @@ def test_what_cannot_be_scanned_for_is_said_at_once(tmp_path, changes, complaint
         with serving(tmp_path, watch) as services, pytest.raises(InputError, match=complaint):
             scan(services, watch)
         assert not api.searches
+
+
+def test_service_mode_asks_public_hosts_alone(template, tmp_path):
+    """In service mode an API on this machine is refused, whoever wrote the watch."""
+    with EarthSearch(scenes(template, 3)) as api, access_in_force(Access(is_service=True)):
+        watch = watch_of(api.url)
+        with serving(tmp_path, watch) as services, pytest.raises(InputError, match="refused"):
+            scan(services, watch)
+        assert not api.searches
+
+
+@pytest.mark.postgres
+def test_scans_on_postgresql(template, tmp_path, postgres):
+    """Scans, firings and back-fills are kept in PostgreSQL as in a file."""
+    items = scenes(template, 130)
+    with database(postgres) as location, EarthSearch(items, Manners(most_items=60)) as api:
+        watch = watch_of(api.url)
+        with serving(tmp_path, watch, location=location) as services:
+            now = services.ledger.clock()
+            assert [fire_due(services.ledger, now) for _ in range(3)] == [0, 1, 0]
+            while scan_once(services):
+                pass
+            assert ordered(services) == ids(items)
+            assert scan(services, watch).ordered == 0

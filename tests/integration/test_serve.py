@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -15,9 +16,10 @@ from commands import geodl
 from geodl_core.service.ledger.database import Ledger
 from geodl_core.service.ledger.runs import RunFilter, history, list_runs
 from orders import OPTIONS, make_works, run_now, wait_for
+from postgres import PASSWORD, database
 from runs import data_files
 from served import serving
-from stac_documents import make_collection
+from stac_documents import make_collection, make_item
 
 NAME = "scenes"
 
@@ -251,3 +253,38 @@ def test_a_folder_is_watched(works):
         (folder / "item.part").rename(folder / "item.json")
         (run,) = wait_for_runs(works)
     assert run.item_id == "dropped"
+
+
+@pytest.mark.postgres
+def test_a_server_on_postgresql(tmp_path, postgres):
+    """A server of a PostgreSQL catalog keeps its tokens there, outlives its restart, and logs no password."""
+    with database(postgres) as dsn:
+        made = geodl("token", "add", "admin", "--scope", "admin", cwd=tmp_path, GEODL_CATALOG=dsn)
+        assert made.returncode == 0, made.stderr
+        header = {"Authorization": f"Bearer {made.stdout.strip()}"}
+        with serving(dsn, tmp_path / "log", "--token-required", "--out", tmp_path / "out", workers=1) as (process, url):
+            wait_for(lambda: requests.get(f"{url}/readyz", timeout=20).status_code == 200, "readiness")
+            assert requests.post(f"{url}/collections", json=make_collection(NAME), timeout=20).status_code == 401
+            answer = requests.post(f"{url}/collections", json=make_collection(NAME), headers=header, timeout=20)
+            assert answer.status_code == 201
+            item = make_item("i")
+            answer = requests.post(f"{url}/collections/{NAME}/items", json=item, headers=header, timeout=20)
+            assert answer.status_code == 201
+            wait_for(lambda: "geodl_outbox_lag 0.0" in requests.get(f"{url}/metrics", timeout=20).text, "dispatch")
+            postgres.stop()
+            assert requests.get(f"{url}/readyz", timeout=30).status_code == 503
+            assert requests.get(f"{url}/healthz", timeout=30).status_code == 200
+            answer = requests.delete(f"{url}/collections/{NAME}", headers=header, timeout=30)
+            assert (answer.status_code, "Retry-After" in answer.headers) == (503, True)
+            postgres.start()
+            wait_for(lambda: requests.get(f"{url}/readyz", timeout=20).status_code == 200, "readiness")
+            assert requests.delete(f"{url}/collections/{NAME}", headers=header, timeout=30).status_code == 204
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=40) == 0
+    log = (tmp_path / "log").read_text()
+    assert PASSWORD not in log
+    assert quote(PASSWORD, safe="") not in log
+    # A worker that starts while the database is away says so in a plain line, and is started anew.
+    said = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    assert not [line for line in said if line["level"] == "error"]
+    assert not any(is_alive(line["pid"]) for line in said if line["event"] == "worker started")

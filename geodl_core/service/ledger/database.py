@@ -68,8 +68,11 @@ class Ledger:
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """Give a connection on which all reads see one state."""
-        with self._translated(), self._engine.connect() as connection, connection.begin():
-            yield connection
+        with self._translated(), self._engine.connect() as connection:
+            if not self.is_sqlite:
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")  # noqa: PLW2901
+            with connection.begin():
+                yield connection
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
@@ -128,6 +131,8 @@ def _sqlite_engine(location: str) -> sa.Engine:
         connect_args={"timeout": BUSY_S, "isolation_level": None, "check_same_thread": False},
         pool_size=8,
         max_overflow=24,
+        # What is written may be a secret, and errors are shown.
+        hide_parameters=True,
     )
 
     @event.listens_for(engine, "connect")
@@ -150,6 +155,7 @@ def _postgres_engine(location: str) -> sa.Engine:
         connect_args={"options": f"-csearch_path={SCHEMA},public", "connect_timeout": 10},
         # A connection that the server has closed is replaced when it is asked for.
         pool_pre_ping=True,
+        hide_parameters=True,
         pool_size=8,
         max_overflow=24,
     )

@@ -54,6 +54,7 @@ sa.Index("runs_state", RUNS.c.state, RUNS.c.priority.desc(), RUNS.c.created)
 sa.Index("runs_watch", RUNS.c.watch, RUNS.c.day)
 sa.Index("runs_job", RUNS.c.job_id)
 sa.Index("runs_updated", RUNS.c.updated)
+sa.Index("runs_created", RUNS.c.created.desc(), RUNS.c.id.desc())
 sa.Index("runs_item", RUNS.c.item_collection, RUNS.c.item_id)
 
 ASKS = sa.Table(
@@ -71,7 +72,7 @@ UNITS = sa.Table(
     # plan, shard or finish.
     sa.Column("kind", sa.Text, primary_key=True),
     sa.Column("n", sa.Integer, primary_key=True),
-    # open, leased or done.
+    # open or leased; one that is done is taken away.
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("tries", sa.Integer, nullable=False),
     sa.Column("not_before", sa.Float, nullable=False),

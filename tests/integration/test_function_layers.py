@@ -1,0 +1,175 @@
+"""The layers of the functions on AWS: light enough, and whole although much is stripped from them."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_stage_imports import STAGE, make_works, run_stage
+
+import layers
+from layers import ROOT, Function, NoPackagesError, Table
+
+TABLE = layers.read_table()
+HERE = "{}.{}".format(*sys.version_info)
+NO_INDEX = ("error sending request", "failed to fetch", "dns error", "network was disabled", "offline")
+"""How uv says that it reaches no index; anything else is a fault of the lists."""
+ON_AWS = {"boto3", "botocore", "jmespath", "s3transfer"}
+"""In Lambda's runtime."""
+
+
+def build(target: Path, python: str) -> Path:
+    """Build all layers for a Python, or skip where there is no index and nothing cached."""
+    if shutil.which("uv") is None:
+        pytest.skip("layers: the program uv is not installed")
+    try:
+        layers.build_layers(target, python, TABLE.platform)
+    except NoPackagesError as error:
+        if any(words in str(error).lower() for words in NO_INDEX):
+            pytest.skip(f"layers: the package index is not there, and not all is cached for Python {python}")
+        raise
+    return target
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Layers for the template's Python."""
+    return build(tmp_path_factory.mktemp("layers"), TABLE.python)
+
+
+@pytest.fixture(scope="module")
+def built_here(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Layers for the Python that runs this."""
+    return build(tmp_path_factory.mktemp("layers_here"), HERE)
+
+
+@pytest.fixture(scope="module")
+def works(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A scene and a model, and what the whole packages make of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GEODL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        folder = make_works(tmp_path_factory.mktemp("pixels"), "pixels")
+        answers = {
+            stage: run_stage(stage, folder)["answer"] for stage in ("ingest", "plan", "shard", "merge", "register")
+        }
+    (folder / "answers.json").write_text(json.dumps(answers))
+    return folder
+
+
+def test_functions_fit(built: Path) -> None:
+    """Each function with its layers and geodl's code stays below what Lambda takes, with room for its own code."""
+    found = layers.weights(built, TABLE)
+    assert found.keys() == {function.name for function in TABLE.functions}
+    assert {name: size for name, size in found.items() if size + TABLE.spare_bytes > TABLE.most_bytes} == {}
+    assert all(len(function.layers) <= TABLE.most_layers for function in TABLE.functions)
+    assert {layer for function in TABLE.functions for layer in function.layers} == set(layers.layer_names())
+
+
+def test_layers_are_of_that_python(built: Path) -> None:
+    """Compiled modules are of the template's Python and machine, and none of another."""
+    names = [path.name for path in built.rglob("*.cpython-*.so")]
+    assert names
+    tag = f"cpython-{TABLE.python.replace('.', '')}-x86_64-linux-gnu"
+    assert [name for name in names if tag not in name] == []
+
+
+def test_nothing_twice(built: Path) -> None:
+    """No file is in two layers: Lambda would lay one over the other."""
+    seen: dict[Path, str] = {}
+    for layer in layers.layer_names():
+        for path in (built / layer).rglob("*"):
+            inside = path.relative_to(built / layer)
+            assert path.is_dir() or seen.setdefault(inside, layer) == layer, (inside, layer, seen[inside])
+
+
+def alone(python: str, script: list[str], function: Function, target: Path) -> dict[str, Any]:
+    """Run a script that sees Python itself and a function's layers, nothing else; return the JSON that it prints."""
+    places = [str(path) for path in layers.paths_of(function, target)]
+    command = [python, "-I", "-S", "-B", *script, *places]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    found: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
+    allowed = (str(ROOT), *places)
+    for file in found["files"]:
+        assert file.startswith(allowed) or "site-packages" not in file, file
+    return found
+
+
+IMPORTS = """
+import importlib, json, sys
+modules = json.loads(sys.argv[1])
+sys.path[:0] = sys.argv[2:]
+for name in modules:
+    importlib.import_module(name)
+files = sorted({module.__file__ for module in sys.modules.values() if getattr(module, "__file__", None)})
+packages = sorted({name.partition(".")[0] for name in sys.modules} - set(sys.stdlib_module_names))
+print(json.dumps({"files": files, "packages": packages}))
+"""
+
+
+def run_everything(python: str, target: Path, works: Path, folder: Path) -> None:
+    """Import what each function runs, and run the stages, from the layers alone; the answers are as ever."""
+    for function in TABLE.functions:
+        found = alone(python, ["-c", IMPORTS, json.dumps(function.modules)], function, target)
+        assert not function.never.intersection(found["packages"]), function.name
+    by_name = {function.name: function for function in TABLE.functions}
+    answers = json.loads((works / "answers.json").read_text())
+    shutil.copytree(works, folder)
+    # The plan and what follows from it are made anew; parts alone are kept: no layer can run a network.
+    shutil.copytree(folder / "work" / "parts", folder / "parts")
+    shutil.rmtree(folder / "work")
+    for stage, name in (("ingest", "ingest"), ("plan", "plan"), ("merge", "merge_raster"), ("register", "register")):
+        if stage == "merge":
+            shutil.move(folder / "parts", folder / "work" / "parts")
+        found = alone(python, [str(STAGE), stage, str(folder)], by_name[name], target)
+        assert found["answer"] == answers[stage], stage
+        assert not by_name[name].never.intersection(found["packages"]), stage
+
+
+def test_nothing_that_is_needed_was_stripped(built_here: Path, works: Path, tmp_path: Path) -> None:
+    """From the layers alone, as Lambda has them, every function's modules load and the stages give what they give."""
+    run_everything(sys.executable, built_here, works, tmp_path / "works")
+
+
+def test_the_same_on_the_templates_python(built: Path, works: Path, tmp_path: Path) -> None:
+    """On the template's own Python likewise, where there is one."""
+    python = layers.find_python(TABLE.python)
+    if python is None:
+        pytest.skip(f"layers: there is no Python {TABLE.python} here (on the path, or of pyenv)")
+    run_everything(python, built, works, tmp_path / "works")
+
+
+def test_a_broken_library_is_noticed(built: Path) -> None:
+    """Segments that lie otherwise in the file than in memory are told from those that do not."""
+    library = next(built.rglob("libgdal*.so*"))
+    content = library.read_bytes()
+    assert layers.is_loadable(content)
+    # The file offset of the second program header that is loaded, moved by a byte.
+    table = int.from_bytes(content[32:40], "little")
+    first = next(at for at in range(table, table + 56 * 20, 56) if content[at : at + 4] == b"\1\0\0\0")
+    moved = bytearray(content)
+    moved[first + 8] ^= 1
+    assert not layers.is_loadable(bytes(moved))
+
+
+def test_lists_are_of_the_lock(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A package that uv.lock does not have, or that two layers have, is refused before anything is installed."""
+    if shutil.which("uv") is None:
+        pytest.skip("layers: the program uv is not installed")
+    shutil.copytree(layers.LAYERS, tmp_path / "layers")
+    monkeypatch.setattr(layers, "LAYERS", tmp_path / "layers")
+    path = tmp_path / "layers" / "api" / "requirements.txt"
+    path.write_text(path.read_text() + "no-such-package\nnumpy\n")
+    with pytest.raises(ValueError, match="found no-such-package, numpy"):
+        layers.build_layers(tmp_path / "out", TABLE.python, TABLE.platform)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_table_is_read() -> None:
+    """The limits are Lambda's, and what no function may import is forbidden to each."""
+    assert isinstance(TABLE, Table)
+    assert (TABLE.most_bytes, TABLE.most_layers) == (262_144_000, 5)
+    assert all({"onnxruntime", "scipy", "pyarrow"} <= function.never for function in TABLE.functions)
