@@ -31,7 +31,7 @@ def website(answer: Answer, context: ssl.SSLContext | None = None) -> Iterator[W
             with suppress(OSError):
                 answer(self)
 
-        do_HEAD = do_GET
+        do_HEAD = do_POST = do_GET
 
         def log_message(self, *arguments: Any) -> None:
             pass
@@ -63,5 +63,5 @@ def send(handler: BaseHTTPRequestHandler, status: int, body: bytes = b"", **head
     for name, value in {"Content-Length": str(len(body)), **headers}.items():
         handler.send_header(name.replace("_", "-"), value)
     handler.end_headers()
-    if handler.command == "GET":
+    if handler.command != "HEAD":
         handler.wfile.write(body)

@@ -253,6 +253,23 @@ def test_slow_headers_are_cut() -> None:
         assert time.monotonic() - began < 10
 
 
+def test_searches_are_passed_on() -> None:
+    """A request with a body reaches an allowed server as it is; one that is too large, or endless, reaches nobody."""
+    bodies = []
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        bodies.append(handler.rfile.read(int(handler.headers["Content-Length"])))
+        send(handler, 200, b"found")
+
+    with website(answer) as site, service(f"127.0.0.1:{site.port}") as proxy:
+        url, way = f"http://127.0.0.1:{site.port}/search", {"http": proxy.url}
+        found = requests.post(url, data=b'{"limit": 1}', proxies=way, timeout=10)
+        assert (found.status_code, found.content) == (200, b"found")
+        assert requests.post(url, data=bytes(9 << 20), proxies=way, timeout=10).status_code == 413
+        assert requests.post(url, data=iter([b"a"]), proxies=way, timeout=10).status_code == 413
+    assert bodies == [b'{"limit": 1}']
+
+
 def test_a_slow_document_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Outside of service mode too, a document that trickles is not waited for without end."""
     monkeypatch.setattr(session, "BODY_S", 0.5)

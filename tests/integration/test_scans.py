@@ -132,7 +132,7 @@ def test_a_pause_that_the_api_asks_for_is_made(template, tmp_path):
             first, second, *_ = api.searches
             assert first.body["limit"] == second.body["limit"] == 100
             assert len(api.searches) < 9
-        assert time[0] >= NOW.timestamp()
+        assert time[0] >= NOW.timestamp() + 40
 
 
 def test_next_links_to_another_host_are_not_followed(template, tmp_path):
@@ -177,7 +177,7 @@ def test_late_items_are_found_by_when_they_appeared(template, tmp_path, conforms
 def test_windows_overlap(template, tmp_path):
     """The next scan looks back behind the one before, and orders only what is new."""
     items = scenes(template, 10)
-    with EarthSearch(items[5:]) as api:
+    with EarthSearch(items[2:]) as api:
         watch = watch_of(api.url, source={"lookback_days": 4})
         with serving(tmp_path, watch) as services:
             first = scan(services, watch)
@@ -186,9 +186,9 @@ def test_windows_overlap(template, tmp_path):
         with serving(tmp_path, watch, NOW + timedelta(days=1)) as services:
             second = scan(services, watch)
             within = [item for item in items if item["properties"]["datetime"] >= "2025-07-29T12"]
-            assert first.ordered == len(ids(items[5:]) & ids(within)) > 0 or first.ordered == 0
             assert ordered(services) == ids(within)
-            assert second.matched == len(within)
+    assert (first.matched, first.ordered) == (3, 3)
+    assert (second.matched, second.ordered, second.present) == (5, 2, 3)
 
 
 def test_a_long_gap_is_caught_up_with(template, tmp_path):

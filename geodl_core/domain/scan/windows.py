@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from geodl_core.errors import InputError
 
 DAY_S = 86_400.0
+Kind = Literal["scan", "backfill"]
+"""What a window is looked into for: what has appeared, or what was taken."""
 APPEARED = ("created", "updated")
 """Properties that say when an Item appeared, or appeared anew."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

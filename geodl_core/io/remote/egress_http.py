@@ -1,4 +1,4 @@
-"""The egress proxy's side towards its clients: CONNECT for https, GET and HEAD for http."""
+"""The egress proxy's side towards its clients: CONNECT for https; GET, HEAD and POST for http."""
 
 import selectors
 import socket
@@ -18,6 +18,8 @@ USER = "geodl"
 REFUSED = "Geodl-Refused"
 """Header of an answer of the proxy's own: why."""
 CHUNK_BYTES = 1 << 16
+MOST_BODY_BYTES = 8 << 20
+"""Of a request that is passed on: searches of STAC APIs are the largest."""
 HOP_BY_HOP = {"connection", "keep-alive", "proxy-connection", "proxy-authorization", "te", "trailer", "upgrade", "host"}
 Connect = Callable[[str, int], socket.socket]
 
@@ -81,12 +83,17 @@ class _Handler(BaseHTTPRequestHandler):
         if url.scheme != "http" or not url.hostname:
             self._refuse(403, "expected a URL of http or https")
             return
+        length = self.headers.get("Content-Length", "0")
+        if not length.isdecimal() or int(length) > MOST_BODY_BYTES or "Transfer-Encoding" in self.headers:
+            self._refuse(413, f"expected a body of a known length, {MOST_BODY_BYTES:,} bytes at most")
+            return
+        body = self.rfile.read(int(length))
         with self._upstream(url.hostname, url.port or 80) as upstream:
             if upstream is not None:
-                upstream.sendall(self._request_head(url.netloc.rpartition("@")[2], url))
+                upstream.sendall(self._request_head(url.netloc.rpartition("@")[2], url) + body)
                 self._relay(upstream)
 
-    do_HEAD = do_GET  # noqa: N815  # the base class's way to name methods
+    do_HEAD = do_POST = do_GET  # noqa: N815  # the base class's way to name methods
 
     def setup(self) -> None:
         super().setup()

@@ -121,7 +121,10 @@ def insert_new(ledger: Ledger, connection: sa.Connection, table: sa.Table, value
         from sqlalchemy.dialects.sqlite import insert  # noqa: PLC0415  # of the database in use
     else:
         from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]  # noqa: PLC0415  # as above
-    return connection.execute(insert(table).values(**values).on_conflict_do_nothing()).rowcount > 0
+    # What it returns, not how many rows it says: drivers differ in that.
+    key = next(iter(table.primary_key.columns))
+    inserted = connection.execute(insert(table).values(**values).on_conflict_do_nothing().returning(key))
+    return inserted.first() is not None
 
 
 def _sqlite_engine(location: str) -> sa.Engine:

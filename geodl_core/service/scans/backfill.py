@@ -14,7 +14,7 @@ from geodl_core.domain.run.order import order_id
 from geodl_core.domain.run.state import pause_s
 from geodl_core.domain.scan.estimate import Rates, Scene, Tally, area_km2, scene_of, tally
 from geodl_core.domain.scan.place import Place, first_place
-from geodl_core.domain.scan.windows import Window
+from geodl_core.domain.scan.windows import Kind, Window
 from geodl_core.domain.watch.footprint import footprint_of
 from geodl_core.domain.watch.watch import Watch
 from geodl_core.errors import UnavailableError
@@ -32,7 +32,7 @@ from geodl_core.service.scans.scan_watch import (
     run_scan,
     source_of,
 )
-from geodl_core.service.scans.scans import NO_COUNTS, Asked, Kind, is_hopeless, open_scan
+from geodl_core.service.scans.scans import NO_COUNTS, Asked, is_hopeless, open_scan
 from geodl_core.service.scans.stac_search import Abilities, Later, StacSearch
 from geodl_core.service.server.services import Services
 

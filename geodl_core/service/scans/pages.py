@@ -22,10 +22,9 @@ from geodl_core.domain.scan.terms import (
     query_areas,
     query_terms,
 )
-from geodl_core.domain.scan.windows import APPEARED, Window, interval_text, stamp
+from geodl_core.domain.scan.windows import APPEARED, Kind, Window, interval_text, stamp
 from geodl_core.domain.watch.watch import Watch, watch_json
 from geodl_core.errors import DataError, InputError, UnavailableError
-from geodl_core.service.scans.scans import Kind
 from geodl_core.service.scans.stac_search import Abilities, Later, Refused, StacSearch, search_request
 
 MOST_ITEMS = 10_000

@@ -10,14 +10,13 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from geodl_core.domain.run.state import MOST_TRIES
-from geodl_core.domain.scan.windows import Window
+from geodl_core.domain.scan.windows import Kind, Window
 from geodl_core.errors import GeodlError, InputError
-from geodl_core.service.ledger.database import Ledger, insert_new
+from geodl_core.service.ledger.database import Ledger
 from geodl_core.service.ledger.runs import ReadyOrder, place_ready
 from geodl_core.service.ledger.tables import WATCHES
 from geodl_core.service.scans.tables import SCANS, make_scans
 
-Kind = Literal["scan", "backfill"]
 LEASE_S = 300.0
 """Longer than a page may take: a minute of silence, two of trickling, and the check of its Items."""
 NO_COUNTS: dict[str, Any] = {"pages": 0, "found": 0, "matched": 0, "ordered": 0, "present": 0, "taken": 0}
@@ -101,9 +100,11 @@ def open_scan(ledger: Ledger, asked: Asked) -> Scan:
     row |= {"since": asked.window.start, "until": asked.window.end, "created": now, "updated": now}
     limits = {"budget": asked.budget, "brake": asked.brake}
     with ledger.writing() as connection:
-        if not insert_new(ledger, connection, SCANS, {**row, **limits}):
-            found = _scan_of(connection, key)
-            again = _fresh() if found.state == "done" else {"state": "open", "tries": 0, "not_before": 0.0}
+        state = connection.execute(sa.select(SCANS.c.state).where(SCANS.c.id == key)).scalar()
+        if state is None:
+            connection.execute(SCANS.insert().values({**row, **limits}))
+        else:
+            again = _fresh() if state == "done" else {"state": "open", "tries": 0, "not_before": 0.0}
             change = SCANS.update().where(SCANS.c.id == key)
             connection.execute(change.values({**again, **limits, "error": None, "updated": now}))
         return _scan_of(connection, key)
@@ -122,12 +123,15 @@ def insert_scan(ledger: Ledger, asked: Asked, origin: str) -> bool:
     """
     make_scans(ledger)
     now = ledger.clock()
-    row = {**_fresh(), "id": scan_id(asked, origin), "watch": asked.watch, "kind": asked.kind}
+    key = scan_id(asked, origin)
+    row = {**_fresh(), "id": key, "watch": asked.watch, "kind": asked.kind, "priority": asked.priority}
     row |= {"since": asked.window.start, "until": asked.window.end, "created": now, "updated": now}
     with ledger.writing() as connection:
-        if find_open(connection, asked.watch) is not None:
+        is_there = connection.execute(sa.select(SCANS.c.id).where(SCANS.c.id == key)).first() is not None
+        if is_there or find_open(connection, asked.watch) is not None:
             return False
-        return insert_new(ledger, connection, SCANS, {**row, "priority": asked.priority})
+        connection.execute(SCANS.insert().values(row))
+        return True
 
 
 def find_open(connection: sa.Connection, watch: str) -> str | None:

@@ -21,6 +21,7 @@ from geodl_core.service.ledger.database import Ledger
 from geodl_core.service.ledger.runs import DAY_S
 from geodl_core.service.ledger.tables import RUNS
 from geodl_core.service.ledger.watches import StoredWatch, put_watch
+from geodl_core.service.scans.scheduler import check_schedule
 from geodl_core.service.server.services import Services
 from geodl_core.service.watches.judge import lookup_in
 
@@ -67,6 +68,8 @@ def require_sound(services: Services, watch: Watch) -> None:
     if watch.filter is not None:
         read_filter(watch.filter, f"{name}: filter")
     try:
+        if watch.schedule is not None:
+            check_schedule(watch.schedule)
         # By its reference: a name alone might also be that of a file here.
         model = reference(find_model(services.catalog, watch.model))
         read_itemless_job(model, command_options(watch.options), (Path(), services.ledger.location))

@@ -11,17 +11,9 @@ from geodl_core.errors import ModelError
 from geodl_core.service.ledger.watches import StoredWatch, list_watches, revision
 from geodl_core.service.server.services import Services
 from geodl_core.service.watches.remarks import prepare_remarks
+from geodl_core.service.watches.verdict import Ran
 
 LOG = logging.getLogger("geodl.watches")
-
-
-@dataclass(frozen=True, slots=True)
-class Ran:
-    """A registered model, as a watch that names it gets it."""
-
-    reference: str
-    """`NAME@VERSION`."""
-    name: str
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from geodl_core.service.ledger.database import Ledger, insert_new
 from geodl_core.service.ledger.runs import plain
 from geodl_core.service.ledger.tables import METADATA
+from geodl_core.service.watches.verdict import Remark
 
 REMARKS = sa.Table(
     "watch_remarks",
@@ -20,15 +21,6 @@ REMARKS = sa.Table(
     sa.Column("item", sa.Text, nullable=False),
     sa.Column("text", sa.Text, nullable=False),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Remark:
-    """Why a watch passed over an Item that it matches."""
-
-    watch: str
-    item: str
-    text: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 Imports stand within the stages: what each of them takes is what is asked.
 
-`python stage.py STAGE FOLDER [PATH …]`: in the folder lie `scene.json`, `model.json` (of the registry) and what earlier
-stages left in `work`; the paths, if any, are all that packages are imported from. Prints a JSON object.
+`python one_stage.py STAGE FOLDER [PATH …]`: in the folder lie `scene.json`, `model.json` (of the registry) and
+what earlier stages left in `work`; the paths, if any, are all that packages are imported from. Prints a JSON object.
 """
 # ruff: noqa: PLC0415
 

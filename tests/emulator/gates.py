@@ -1,0 +1,211 @@
+"""What looks at a template without running it: `python -m emulator.gates`, which scripts/check-aws starts in the gates'
+environment. Each gate is a function from a `Template` to its findings; no findings, and it is passed.
+
+Findings that are meant are listed in a file of accepted ones, each with its reason; one that nothing finds any more is
+a finding itself.
+"""
+
+import argparse
+import copy
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+TOOLS = Path(sys.executable).parent
+REGION = "us-east-1"
+PACKAGES = ("CodeUri", "ContentUri", "DefinitionUri")
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A template, and what belongs to it."""
+
+    path: Path
+    dockerfiles: tuple[Path, ...]
+    accepted: dict[str, dict[str, str]]
+    """Gate → finding → the reason why it is meant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that a gate does not let pass."""
+
+    name: str
+    """How a list of accepted findings calls it."""
+    text: str
+
+
+def lint(template: Template) -> list[Finding]:
+    """cfn-lint: the schemas of CloudFormation and SAM."""
+    return _lines(
+        "cfn-lint", "--regions", REGION, "--non-zero-exit-code", "warning", "--format", "parseable", template.path
+    )
+
+
+def state_machines(template: Template) -> list[Finding]:
+    """asl-validator: the definitions that the template names, which AWS would refuse only when it deploys."""
+    program = TOOLS.parents[1] / "node" / "node_modules" / ".bin" / "asl-validator"
+    found = []
+    for name in definitions(load(template.path)):
+        path = template.path.parent / name
+        kind = "--json-path" if path.suffix == ".json" else "--yaml-path"
+        found += [Finding(f"{name}: {one.name}", one.text) for one in _lines(program, kind, path)]
+    return found
+
+
+def rip(template: Template) -> list[Finding]:
+    """CFRipper: roles and policies that allow too much, on the expanded template."""
+    import pycfmodel  # noqa: PLC0415
+    from cfripper import cli  # noqa: PLC0415
+
+    logging.disable(logging.WARNING)  # it names every resource type that it does not know
+    config, rules = cli.init_cfripper(None, None, None, None)
+    result = cli.analyse_template(pycfmodel.parse(expanded(template.path)), rules, config)
+    return [
+        Finding(f"{one.rule} {resource}", one.reason)
+        for one in result.failures
+        for resource in sorted(one.resource_ids or {"-"})
+    ]
+
+
+def guard(template: Template) -> list[Finding]:
+    """CloudFormation Guard: the rules of the house, on the expanded template."""
+    from cfn_guard_rs import run_checks  # noqa: PLC0415
+
+    report = run_checks(expanded(template.path), (HERE / "house.guard").read_text())
+    broken = [one.Rule for one in report.not_compliant if one.Rule is not None]
+    return [Finding(rule.name, "; ".join(sorted(_messages(rule)))) for rule in broken]
+
+
+def checkov(template: Template) -> list[Finding]:
+    """Checkov: practices of security, on the template and the Dockerfiles."""
+    found = []
+    places = [("cloudformation", template.path), *(("dockerfile", path) for path in template.dockerfiles)]
+    for framework, path in places:
+        done = _run(
+            "checkov", "--file", path, "--framework", framework, "--output", "json", "--skip-download", "--quiet"
+        )
+        reports = json.loads(done.stdout)
+        for report in reports if isinstance(reports, list) else [reports]:
+            for one in (report.get("results") or {}).get("failed_checks", []):
+                found.append(Finding(one["check_id"], f"{one['resource']}: {one['check_name']}"))
+    return found
+
+
+def dockerfiles(template: Template) -> list[Finding]:
+    """Hadolint: the Dockerfiles and the shell in them."""
+    return [one for path in template.dockerfiles for one in _lines("hadolint", "--no-color", path)]
+
+
+GATES: dict[str, Callable[[Template], list[Finding]]] = {
+    "cfn-lint": lint,
+    "asl-validator": state_machines,
+    "cfripper": rip,
+    "guard": guard,
+    "checkov": checkov,
+    "hadolint": dockerfiles,
+}
+
+
+def check(gate: str, template: Template) -> list[Finding]:
+    """The findings of a gate that nobody accepted, and what was accepted without need."""
+    accepted = template.accepted.get(gate, {})
+    found = GATES[gate](template)
+    needless = sorted(set(accepted) - {one.name for one in found})
+    return [one for one in found if one.name not in accepted] + [
+        Finding(name, "is accepted, but nothing finds it: strike it from the list") for name in needless
+    ]
+
+
+def load(path: Path) -> dict[str, Any]:
+    """A template, its short intrinsics (`!Ref`) spelled out."""
+    from samtranslator.yaml_helper import yaml_parse  # noqa: PLC0415
+
+    return yaml_parse(path.read_text())
+
+
+def definitions(document: dict[str, Any]) -> list[str]:
+    """The files of the state machines that a template names."""
+    properties = [one.get("Properties") or {} for one in document["Resources"].values()]
+    return [one["DefinitionUri"] for one in properties if isinstance(one.get("DefinitionUri"), str)]
+
+
+def expanded(path: Path) -> dict[str, Any]:
+    """The template as SAM expands it, with packages where a deployment would have put them."""
+    from samtranslator.translator.transform import transform  # noqa: PLC0415
+
+    os.environ.setdefault("AWS_DEFAULT_REGION", REGION)
+    document = load(path)
+    places = [document.get("Globals", {}).get("Function", {})]
+    places += [one.get("Properties") or {} for one in document["Resources"].values()]
+    for place in places:
+        for name in PACKAGES:
+            if isinstance(place.get(name), str):
+                place[name] = f"s3://packages/{place[name]}"
+    return copy.deepcopy(transform(document, {}, _NoManagedPolicies()))
+
+
+class _NoManagedPolicies:
+    """Asked by SAM for the ARNs of AWS's policies by name: templates of the house name none."""
+
+    def load(self) -> dict[str, str]:
+        return {}
+
+
+def _messages(rule: Any) -> Iterator[str]:
+    """What the author of a Guard rule says about its broken clauses, wherever they are in the report."""
+    waiting = [rule]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, list):
+            waiting += one
+        elif hasattr(one, "__dict__"):
+            message = getattr(one, "messages", None)
+            if isinstance(message, str) and message:
+                yield message
+            waiting += vars(one).values()
+
+
+def _lines(program: str | Path, *arguments: str | Path) -> list[Finding]:
+    """A finding a line of a program that ends with an error; the lines are the names."""
+    done = _run(program, *arguments)
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    return [Finding(line, "") for line in lines or ["it failed without a word"]] if done.returncode else []
+
+
+def _run(program: str | Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    path = TOOLS / program  # an absolute program stays as it is
+    environment = {"PATH": f"{TOOLS}:{os.environ['PATH']}", "HOME": os.environ.get("HOME", "/")}
+    command = [str(path), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+
+def main() -> None:
+    """Run the gates that the command line names, or all; end with 1 when there are findings."""
+    reader = argparse.ArgumentParser(prog="check-aws", description="Look at a SAM template without running it.")
+    reader.add_argument("template", type=Path)
+    reader.add_argument("--gate", action="append", choices=list(GATES), help="only this one; may be repeated")
+    reader.add_argument("--dockerfile", action="append", type=Path, default=[])
+    reader.add_argument("--accepted", type=Path, help="JSON: gate -> finding -> reason")
+    told = reader.parse_args()
+    accepted = json.loads(told.accepted.read_text()) if told.accepted else {}
+    template = Template(told.template, tuple(told.dockerfile), accepted)
+    broken = False
+    for gate in told.gate or GATES:
+        found = check(gate, template)
+        broken = broken or bool(found)
+        print(f"{gate}: {'passed' if not found else f'{len(found)} findings'}")  # noqa: T201
+        for one in found:
+            print(f"  {one.name}{': ' if one.text else ''}{one.text}")  # noqa: T201
+    raise SystemExit(broken)
+
+
+if __name__ == "__main__":
+    main()
