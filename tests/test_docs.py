@@ -9,7 +9,7 @@ import pytest
 from geodl_core.cli.main import geodl
 
 ROOT = Path(__file__).parents[1]
-REFERENCE = (ROOT / "docs" / "commands.md").read_text()
+REFERENCE = "\n".join((ROOT / "docs" / name).read_text() for name in ("commands.md", "commands-server.md"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -32,7 +32,7 @@ def section_of(words):
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_every_option_is_documented(words):
-    """docs/commands.md has a section for each command that names each of its options."""
+    """The reference of commands has a section for each command that names each of its options."""
     section = section_of(words)
     for parameter in COMMANDS[words].params:
         if isinstance(parameter, click.Option):

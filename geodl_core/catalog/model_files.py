@@ -14,10 +14,11 @@ from geodl_core.domain.mlm.read import emd_from_mlm, onnx_asset
 from geodl_core.domain.model.model import slug
 from geodl_core.domain.model.probed import identity_of, parse_probed
 from geodl_core.domain.place.href import hide_secrets
-from geodl_core.errors import ModelError
+from geodl_core.errors import InputError, ModelError
 from geodl_core.io.network.graph import load_graph
 from geodl_core.io.package.package import ModelPackage
 from geodl_core.io.package.package_write import file_name, write_folder, write_package
+from geodl_core.io.remote.objects import read_object
 from geodl_core.io.stac import item_href
 
 MODEL_ASSET = "model"
@@ -25,6 +26,9 @@ EMD_ASSET = "emd"
 PREPROCESSING_ASSET = "preprocessing"
 PROBE_ASSET = "geodl:probe"
 """What the network told when it was run once; models registered before there was such a file lack it."""
+BUCKET = "s3://"
+MOST_BYTES = 4 << 30
+"""Of a network: protobuf takes 2 GiB."""
 SHA256 = "1220"
 """How a multihash says that a SHA-256 follows."""
 
@@ -127,31 +131,40 @@ def read_asset(item: Mapping[str, Any], key: str) -> bytes:
 
     Raises:
         ModelError: no such asset, a file that is missing or is not the one that was registered.
+        StoreError: its bucket does not answer.
     """
     where = f"Item {item.get('id')}: asset {key}"
     asset = (item.get("assets") or {}).get(key)
     if not isinstance(asset, Mapping):
         raise ModelError(f"{where}: expected one, found none")
     href = str(asset.get("href"))
-    path = local_path(href)
-    if path is None:
-        raise ModelError(
-            f"{where}: expected a local file, found {hide_secrets(href)}", hint="download it and register that file"
-        )
-    try:
-        content = path.read_bytes()
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{where}: expected a file at {path}, found none", hint="add the model again") from error
+    content = _content(href, where)
     wanted = str(asset.get("file:checksum") or "").lower()
     found = SHA256 + hashlib.sha256(content).hexdigest()
     size = asset.get("file:size")
     if (wanted.startswith(SHA256) and wanted != found) or (size is not None and size != len(content)):
         raise ModelError(
-            f"{where}: {path} is not the file that was registered: expected {wanted[4:16]}… of {size} bytes, "
+            f"{where}: {hide_secrets(href)} is not the file that was registered: expected {wanted[4:16]}… of {size} bytes, "
             f"found {found[4:16]}… of {len(content)} bytes",
             hint="restore the file, or remove the model and add it again",
         )
     return content
+
+
+def _content(href: str, where: str) -> bytes:
+    """Return a file of this machine, or of a bucket, which is read with this machine's own credentials."""
+    path = local_path(href)
+    try:
+        if path is not None:
+            return path.read_bytes()
+        if href.startswith(BUCKET):
+            return read_object(href, MOST_BYTES)
+    except (OSError, ValueError, InputError) as error:
+        shown = path or hide_secrets(href)
+        raise ModelError(f"{where}: expected a file at {shown}, found none", hint="add the model again") from error
+    raise ModelError(
+        f"{where}: expected a local file, found {hide_secrets(href)}", hint="download it and register that file"
+    )
 
 
 def _placed(files: ModelFiles, key: str) -> tuple[bytes, str]:

@@ -10,14 +10,12 @@ from typing import Any
 from geodl_core.domain.result.result import StoredFile, safe_name
 from geodl_core.engine.plan_files import OpenPlan, fetch_parts, remove_parts, store_beside, store_results, tasks_of
 from geodl_core.engine.register_scene import Catalog, register_scene
-from geodl_core.engine.result_place import PARTS, result_id
+from geodl_core.engine.result_place import MERGED_NAME, PARTS, result_id
 from geodl_core.engine.write_scene import SceneFacts, facts_json, read_facts, result_files, scene_of, write_scene
 from geodl_core.errors import DataError, InputError
 from geodl_core.io.remote.objects import is_remote, join, object_size, read_object
 from geodl_core.io.store import write_bytes
 
-MERGED_NAME = "merged.json"
-"""What merging leaves for registration: pixels or objects of each class, size and checksum of each file."""
 MOST_BYTES = 16 << 20
 
 

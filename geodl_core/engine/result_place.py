@@ -1,5 +1,6 @@
 """Where the parts and files of a job lie, and whether they are there."""
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +10,11 @@ from geodl_core.domain.plan.plan import Plan, Shard, live_tiles, plan_digest
 from geodl_core.domain.result.result import output_item_id, safe_name, source_name
 from geodl_core.engine.plan_scene import ScenePlan
 from geodl_core.io.parts.parts import PartHeader
-from geodl_core.io.remote.objects import join, object_size
+from geodl_core.io.remote.objects import delete, is_remote, join, list_names, object_size
 
 PARTS = "parts"
+MERGED_NAME = "merged.json"
+"""What merging leaves for registration: pixels or objects of each class, size and checksum of each file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +53,13 @@ def is_result_whole(item: Mapping[str, Any], place: str) -> bool:
     """Say whether every file of a registered result is in its folder, or under its URL, with the Item's size."""
     expected = {Path(asset["href"]).name: asset.get("file:size") for asset in item["assets"].values()}
     return all(object_size(join(place, name)) == size for name, size in expected.items())
+
+
+def forget_work(place: str) -> None:
+    """Take away parts and what merging left at a folder or URL, so that everything is computed anew."""
+    delete(join(place, MERGED_NAME))
+    if is_remote(place):
+        for name in list_names(join(place, PARTS)):
+            delete(join(place, PARTS, name))
+    else:
+        shutil.rmtree(Path(place) / PARTS, ignore_errors=True)

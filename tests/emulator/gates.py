@@ -44,9 +44,8 @@ class Finding:
 
 def lint(template: Template) -> list[Finding]:
     """cfn-lint: the schemas of CloudFormation and SAM."""
-    return _lines(
-        "cfn-lint", "--regions", REGION, "--non-zero-exit-code", "warning", "--format", "parseable", template.path
-    )
+    strict = ("--regions", REGION, "--non-zero-exit-code", "warning", "--format", "parseable")
+    return _lines("cfn-lint", *strict, template.path)
 
 
 def state_machines(template: Template) -> list[Finding]:
@@ -77,11 +76,13 @@ def rip(template: Template) -> list[Finding]:
 
 def guard(template: Template) -> list[Finding]:
     """CloudFormation Guard: the rules of the house, on the expanded template."""
-    from cfn_guard_rs import run_checks  # noqa: PLC0415
+    # The package's own reader of the report fails on rules with `or`.
+    from cfn_guard_rs.cfn_guard_rs import run_checks_rs  # noqa: PLC0415
 
-    report = run_checks(expanded(template.path), (HERE / "house.guard").read_text())
-    broken = [one.Rule for one in report.not_compliant if one.Rule is not None]
-    return [Finding(rule.name, "; ".join(sorted(_messages(rule)))) for rule in broken]
+    rules = (HERE / "house.guard").read_text()
+    report = json.loads(run_checks_rs(json.dumps(expanded(template.path)), rules, False))
+    broken = [one["Rule"] for one in report["not_compliant"]]
+    return [Finding(rule["name"], "; ".join(sorted(set(_messages(rule))))) for rule in broken]
 
 
 def checkov(template: Template) -> list[Finding]:
@@ -89,14 +90,11 @@ def checkov(template: Template) -> list[Finding]:
     found = []
     places = [("cloudformation", template.path), *(("dockerfile", path) for path in template.dockerfiles)]
     for framework, path in places:
-        done = _run(
-            "checkov", "--file", path, "--framework", framework, "--output", "json", "--skip-download", "--quiet"
-        )
-        reports = json.loads(done.stdout)
+        quiet = ("--framework", framework, "--output", "json", "--skip-download", "--quiet")
+        reports = json.loads(_run("checkov", "--file", path, *quiet).stdout)
         for report in reports if isinstance(reports, list) else [reports]:
-            for one in (report.get("results") or {}).get("failed_checks", []):
-                found.append(Finding(one["check_id"], f"{one['resource']}: {one['check_name']}"))
-    return found
+            found += (report.get("results") or {}).get("failed_checks", [])
+    return [Finding(one["check_id"], f"{one['resource']}: {one['check_name']}") for one in found]
 
 
 def dockerfiles(template: Template) -> list[Finding]:
@@ -159,18 +157,12 @@ class _NoManagedPolicies:
         return {}
 
 
-def _messages(rule: Any) -> Iterator[str]:
+def _messages(report: Any) -> Iterator[str]:
     """What the author of a Guard rule says about its broken clauses, wherever they are in the report."""
-    waiting = [rule]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, list):
-            waiting += one
-        elif hasattr(one, "__dict__"):
-            message = getattr(one, "messages", None)
-            if isinstance(message, str) and message:
-                yield message
-            waiting += vars(one).values()
+    for one in report.values() if isinstance(report, dict) else report if isinstance(report, list) else ():
+        yield from _messages(one)
+    if isinstance(report, dict) and report.get("custom_message"):
+        yield report["custom_message"]
 
 
 def _lines(program: str | Path, *arguments: str | Path) -> list[Finding]:

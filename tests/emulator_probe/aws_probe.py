@@ -6,6 +6,7 @@ import time
 import uuid
 import zipfile
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -175,3 +176,11 @@ def output(execution):
 def task(resource, **more):
     """A definition of one task."""
     return {"StartAt": "T", "States": {"T": {"Type": "Task", "Resource": resource, "End": True, **more}}}
+
+
+def is_alive(pid):
+    """Whether a process runs; one that has ended and waits for its parent does not (Linux)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False

@@ -5,7 +5,7 @@ import os
 import signal
 
 import pytest
-from aws_probe import eventually, make_machine, make_role, named, output, run_machine, task
+from aws_probe import eventually, is_alive, make_machine, make_role, named, output, run_machine, task
 from botocore.exceptions import ClientError
 
 pytestmark = pytest.mark.aws
@@ -192,6 +192,13 @@ def test_an_unmapped_image_cannot_be_pulled(aws, queue):
     assert job["container"]["reason"].startswith("CannotStartContainerError:")
 
 
+def test_what_a_job_leaves_running_ends_with_it(aws, queue):
+    """A process in the job's background goes when its command ends, as with a container."""
+    job = finished(aws, submit(aws, queue, define(aws, "sleep 300 > /dev/null 2>&1 & echo $!")))
+    (process,) = log(aws, job)
+    eventually(lambda: not is_alive(int(process)), 5)
+
+
 def test_a_log_group_has_to_be_there(aws, queue):
     """Lines go to the group and prefix of the definition; without the group the job does not start."""
     options = {"awslogs-group": named("/geodl"), "awslogs-stream-prefix": "infer"}
@@ -266,9 +273,16 @@ def test_a_stopped_execution_takes_its_job_along(aws, role, queue):
     (job,) = eventually(mine)
     aws.stepfunctions.stop_execution(executionArn=execution)
     assert finished(aws, job)["statusReason"] == "Terminated by Step Functions"
-    found = run_machine(aws, task("arn:aws:states:::batch:submitJob.sync", Parameters=given, TimeoutSeconds=1), role)
-    assert found["error"] == "States.Timeout"
-    eventually(lambda: not mine())
+    definition["States"]["T"].update(
+        TimeoutSeconds=1, Catch=[{"ErrorEquals": ["States.Timeout"], "Next": "On"}], Next="On"
+    )
+    del definition["States"]["T"]["End"]
+    definition["States"]["On"] = {"Type": "Wait", "Seconds": 60, "End": True}
+    execution = aws.stepfunctions.start_execution(stateMachineArn=make_machine(aws, definition, role))["executionArn"]
+    (job,) = eventually(mine)
+    assert finished(aws, job)["statusReason"] == "Terminated by Step Functions"
+    assert aws.stepfunctions.describe_execution(executionArn=execution)["status"] == "RUNNING"
+    aws.stepfunctions.stop_execution(executionArn=execution)
 
 
 def test_a_definition_of_the_managed_shape_runs(aws, queue):

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from aws_probe import Aws, eventually, invoke, make_function, make_role, named
+from aws_probe import Aws, eventually, invoke, is_alive, make_function, make_role, named
 
 from emulator import launch
 
@@ -79,7 +79,7 @@ def test_it_leaves_nothing_behind(monkeypatch):
         assert len(before) > 3
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", emulator.port), 5)
-    eventually(lambda: not [pid for pid in before if _is_alive(pid)], 5)
+    eventually(lambda: not [pid for pid in before if is_alive(pid)], 5)
     assert not emulator.log.exists()
 
 
@@ -127,10 +127,3 @@ def _listening(port):
             if state == "0A" and int(local.split(":")[1], 16) == port:
                 found.add(local.split(":")[0])
     return found
-
-
-def _is_alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False

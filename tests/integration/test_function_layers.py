@@ -66,6 +66,17 @@ def test_functions_fit(built: Path) -> None:
     assert {layer for function in TABLE.functions for layer in function.layers} == set(layers.layer_names())
 
 
+def test_code_is_compiled(built: Path) -> None:
+    """All of a layer's code is compiled for the template's Python, where there is one, by rules that no date breaks."""
+    if layers.find_python(TABLE.python) is None:
+        pytest.skip(f"layers: there is no Python {TABLE.python} here (on the path, or of pyenv)")
+    tag = f"cpython-{TABLE.python.replace('.', '')}"
+    for source in built.rglob("numpy/**/*.py"):
+        compiled = source.parent / "__pycache__" / f"{source.stem}.{tag}.pyc"
+        # Bit 0: checked by a hash, not by the source's time; bit 1: not even that (PEP 552).
+        assert compiled.read_bytes()[4:8] == b"\1\0\0\0", source
+
+
 def test_layers_are_of_that_python(built: Path) -> None:
     """Compiled modules are of the template's Python and machine, and none of another."""
     names = [path.name for path in built.rglob("*.cpython-*.so")]

@@ -8,9 +8,9 @@ large/<sha256>.json              payloads that are too large for a message: take
 """
 
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from geodl_core.domain.result.result import safe_name
-from geodl_core.io.remote.objects import join
 
 ORDERS, WORK, RESULTS, MODELS, LARGE = "orders", "work", "results", "models", "large"
 SHARDS_NAME = "shards.jsonl"
@@ -36,17 +36,17 @@ class Bucket:
 
 def order_url(bucket: Bucket, run_id: str) -> str:
     """Return where an order lies."""
-    return join(bucket.url, ORDERS, f"{run_id}.json")
+    return _beside(bucket.url, ORDERS, f"{run_id}.json")
 
 
 def work_url(bucket: Bucket, run_id: str) -> str:
     """Return where a run's plan and parts lie."""
-    return join(bucket.url, WORK, run_id)
+    return _beside(bucket.url, WORK, run_id)
 
 
 def shards_url(bucket: Bucket, run_id: str) -> str:
     """Return where the list of a run's shards lies, a line of JSON each."""
-    return join(work_url(bucket, run_id), SHARDS_NAME)
+    return _beside(work_url(bucket, run_id), SHARDS_NAME)
 
 
 def shards_key(bucket: Bucket, run_id: str) -> str:
@@ -56,15 +56,34 @@ def shards_key(bucket: Bucket, run_id: str) -> str:
 
 def result_url(bucket: Bucket, collection: str, result_id: str) -> str:
     """Return where the files of a result lie."""
-    return join(bucket.url, RESULTS, safe_name(collection), safe_name(result_id))
+    return _beside(bucket.url, RESULTS, safe_name(collection), safe_name(result_id))
 
 
 def model_url(bucket: Bucket, name: str, version: str | None = None) -> str:
     """Return where a registered model's files lie, or all of its versions."""
-    folder = join(bucket.url, MODELS, safe_name(name))
-    return folder if version is None else join(folder, version)
+    folder = _beside(bucket.url, MODELS, safe_name(name))
+    return folder if version is None else _beside(folder, version)
+
+
+def model_item_url(bucket: Bucket, name: str, version: str) -> str:
+    """Return where the Item of a registered model lies, beside its files."""
+    return _beside(model_url(bucket, name, version), f"{safe_name(name)}-{version}.json")
+
+
+def result_item_url(bucket: Bucket, collection: str, result_id: str) -> str:
+    """Return where the Item of a result lies, beside its files: it is there once the result is registered."""
+    return _beside(result_url(bucket, collection, result_id), f"{safe_name(result_id)}.json")
+
+
+def shard_list(of: int) -> bytes:
+    """Return the list of a run's shards, which the state machine maps over: a line of JSON each."""
+    return ""._beside(f'{{"n":{n}}}\n' for n in range(of)).encode()
 
 
 def large_url(bucket: Bucket, digest: str) -> str:
     """Return where a large payload lies."""
-    return join(bucket.url, LARGE, f"{digest}.json")
+    return _beside(bucket.url, LARGE, f"{digest}.json")
+
+
+def _beside(folder: str, *names: str) -> str:
+    return "/".join([folder.rstrip("/"), *(quote(name, safe="") for name in names)])

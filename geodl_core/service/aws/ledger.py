@@ -22,12 +22,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 from geodl_core.domain.run.order import Order, order_id
 from geodl_core.domain.run.state import FINAL, FOLLOWING, State
 from geodl_core.errors import CatalogError, InputError
-from geodl_core.service.ledger.runs import DAY_S
 
+DAY_S = 86_400
 BY_STATE = "by_state"
 """Name of the index."""
 KEEP_S = 180 * DAY_S
 """How long a run that has ended is remembered."""
+MOST_CONFLICTS = 20
 MOST_DAYS = 3_660
 """That a brake puts a run off."""
 
@@ -63,6 +64,10 @@ class CloudRun:
     """Collection and id of the output Item."""
     error: Mapping[str, Any] | None
     """Class and message of what ended it."""
+    job_id: str | None = None
+    """Known once it was planned, as are shards and tiles."""
+    shards: int = 0
+    tiles: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +103,7 @@ def claim_order(ledger: DynamoLedger, order: Order, most_per_day: int | None) ->
 
 def read_run(ledger: DynamoLedger, run_id: str) -> CloudRun | None:
     """Return a run, None where there is none."""
-    with _answers(ledger):
+    with answers(ledger):
         row = ledger.table.get_item(Key=_key(run_id), ConsistentRead=True).get("Item")
     return None if row is None else _run(row)
 
@@ -151,27 +156,56 @@ def retry_cloud_run(ledger: DynamoLedger, run_id: str, *, is_forced: bool = Fals
     return move_run(ledger, run_id, "queued", "rerun" if is_forced else "retried", **facts)
 
 
-def list_by_state(ledger: DynamoLedger, state: State, limit: int = 100) -> list[CloudRun]:
-    """Return runs in a state, the one changed longest ago first."""
-    with _answers(ledger):
-        found = ledger.table.query(
-            IndexName=BY_STATE,
-            KeyConditionExpression="state_pk = :state",
-            ExpressionAttributeValues={":state": f"STATE#{state}"},
-            Limit=limit,
-        )
-    return [_run(row) for row in found["Items"]]
+@dataclass(frozen=True, slots=True)
+class StatePage:
+    """Which runs in a state to list."""
+
+    limit: int = 100
+    is_newest_first: bool = False
+    """By the time of the last change; else the one changed longest ago comes first."""
+    edge: float | None = None
+    """Time of the last change beyond which the page begins, in the order asked for."""
+    watch: str | None = None
+    """That ordered them first; None for any."""
+
+
+def list_by_state(ledger: DynamoLedger, state: State, asked: StatePage = StatePage()) -> list[CloudRun]:  # noqa: B008
+    """Return runs in a state by the index, which may lag behind the table for a moment."""
+    terms, values = ["state_pk = :state"], {":state": f"STATE#{state}"}
+    if asked.edge is not None:
+        terms.append(f"updated {'<' if asked.is_newest_first else '>'} :edge")
+        values[":edge"] = number(asked.edge)  # type: ignore[assignment]
+    more: dict[str, Any] = {}
+    if asked.watch is not None:
+        values[":watch"] = asked.watch
+        more = {"FilterExpression": "#watch = :watch", "ExpressionAttributeNames": {"#watch": "watch"}}
+    found: list[CloudRun] = []
+    while True:
+        with answers(ledger):
+            page = ledger.table.query(
+                IndexName=BY_STATE,
+                KeyConditionExpression=" AND ".join(terms),
+                ExpressionAttributeValues=values,
+                ScanIndexForward=not asked.is_newest_first,
+                Limit=min(1_000, asked.limit),
+                **more,
+            )
+        found += [_run(row) for row in page["Items"]]
+        following = page.get("LastEvaluatedKey")
+        if following is None or len(found) >= asked.limit:
+            return found[: asked.limit]
+        more["ExclusiveStartKey"] = following
 
 
 def cloud_history(ledger: DynamoLedger, run_id: str) -> list[dict[str, Any]]:
     """Return what happened to a run, oldest first: at, attempt, state, text."""
-    with _answers(ledger):
+    with answers(ledger):
         found = ledger.table.query(
             KeyConditionExpression="pk = :pk AND begins_with(sk, :event)",
             ExpressionAttributeValues={":pk": f"RUN#{run_id}", ":event": "EVENT#"},
         )
     names = ("at", "attempt", "state", "text")
-    return [{name: _plain(row[name]) for name in names} for row in found["Items"]]
+    return [{name: plain(row[name]) for name in names} for row in found["Items"]]
 
 
 def _row(order: Order, run_id: str, now: float, not_before: float) -> dict[str, Any]:
@@ -186,9 +220,9 @@ def _row(order: Order, run_id: str, now: float, not_before: float) -> dict[str, 
         "item_collection": order.item.get("collection"),
         "item_id": str(order.item["id"]),
         "model": order.model,
-        "created": _number(now),
-        "updated": _number(now),
-        "not_before": _number(not_before),
+        "created": number(now),
+        "updated": number(now),
+        "not_before": number(not_before),
         "is_forced": False,
     }
 
@@ -208,13 +242,13 @@ def _put(ledger: DynamoLedger, row: Mapping[str, Any], brake: tuple[str | None, 
             "ExpressionAttributeValues": {":one": 1, ":most": most, ":expires": (day + 8) * DAY_S},
         }
         steps.append({"Update": count})
-    return _transact(ledger, steps)
+    return transact(ledger, steps)
 
 
 def _change(ledger: DynamoLedger, run: CloudRun, state: State, text: str, facts: Mapping[str, Any]) -> bool:
     """Move a run on; False where it is no longer in the state that was seen."""
     now = ledger.clock()
-    values = {"state": state, "state_pk": f"STATE#{state}", "updated": _number(now), **facts}
+    values = {"state": state, "state_pk": f"STATE#{state}", "updated": number(now), **facts}
     if state in FINAL:
         values["expires"] = int(now + KEEP_S)
     sets = ", ".join(f"#{name} = :{name}" for name in values)
@@ -227,27 +261,39 @@ def _change(ledger: DynamoLedger, run: CloudRun, state: State, text: str, facts:
         "ExpressionAttributeValues": {
             **{f":{name}": value for name, value in values.items()},
             ":seen": run.state,
-            ":at": _number(run.updated),
+            ":at": number(run.updated),
         },
     }
     event = _event(run.id, int(facts.get("attempt", run.attempt)), state, text, now)
-    return _transact(ledger, [{"Update": update}, {"Put": {"TableName": ledger.table.name, "Item": event}}])
+    return transact(ledger, [{"Update": update}, {"Put": {"TableName": ledger.table.name, "Item": event}}])
 
 
-def _transact(ledger: DynamoLedger, steps: list[Any]) -> bool:
+def transact(ledger: DynamoLedger, steps: list[Any]) -> bool:
+    """Write all of some steps; False where a condition of one does not hold, and nothing was written.
+
+    Raises:
+        CatalogError: the table does not answer, or others write the same rows all the time.
+    """
     client = ledger.table.meta.client
-    with _answers(ledger):
-        try:
-            client.transact_write_items(TransactItems=steps)
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "TransactionCanceledException":
+    for _ in range(MOST_CONFLICTS):
+        with answers(ledger):
+            try:
+                client.transact_write_items(TransactItems=steps)
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "TransactionCanceledException":
+                    raise
+                reasons = {reason.get("Code") for reason in error.response.get("CancellationReasons", ())}
+                # Somebody else was at the same row at the same moment: that says nothing of the conditions.
+                if "TransactionConflict" in reasons and "ConditionalCheckFailed" not in reasons:
+                    continue
                 return False
-            raise
-    return True
+        return True
+    raise CatalogError(f"table {ledger.table.name}: others write the same rows all the time")
 
 
 @contextmanager
-def _answers(ledger: DynamoLedger) -> Iterator[None]:
+def answers(ledger: DynamoLedger) -> Iterator[None]:
+    """Turn what boto3 raises into CatalogError."""
     try:
         yield
     except (ClientError, BotoCoreError) as error:
@@ -256,7 +302,7 @@ def _answers(ledger: DynamoLedger) -> Iterator[None]:
 
 def _event(run_id: str, attempt: int, state: str, text: str, now: float) -> dict[str, Any]:
     key = {"pk": f"RUN#{run_id}", "sk": f"EVENT#{now:017.6f}#{state}"}
-    return {**key, "at": _number(now), "attempt": attempt, "state": state, "text": text, "expires": int(now + KEEP_S)}
+    return {**key, "at": number(now), "attempt": attempt, "state": state, "text": text, "expires": int(now + KEEP_S)}
 
 
 def _key(run_id: str) -> dict[str, str]:
@@ -264,19 +310,21 @@ def _key(run_id: str) -> dict[str, str]:
 
 
 def _run(row: Mapping[str, Any]) -> CloudRun:
-    optional = {name: _plain(row.get(name)) for name in ("watch", "item_collection", "result", "error")}
+    optional = {name: plain(row.get(name)) for name in ("watch", "item_collection", "result", "error", "job_id")}
+    counts = {name: int(row.get(name, 0)) for name in ("shards", "tiles")}
     names = ("id", "state", "attempt", "priority", "item_id", "model", "created", "updated", "not_before", "is_forced")
-    return CloudRun(**optional, **{name: _plain(row[name]) for name in names})
+    return CloudRun(**optional, **counts, **{name: plain(row[name]) for name in names})
 
 
-def _number(value: float) -> Decimal:
+def number(value: float) -> Decimal:
+    """Return a number as DynamoDB takes it."""
     return Decimal(repr(value))
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return a value without DynamoDB's decimals."""
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, Mapping):
-        return {key: _plain(one) for key, one in value.items()}
+        return {key: plain(one) for key, one in value.items()}
     return value

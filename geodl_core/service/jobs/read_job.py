@@ -72,11 +72,16 @@ def read_job(
 
 def read_itemless_job(model: str, options: Mapping[str, Any], places: tuple[Path, str]) -> AskedJob:
     """Return what a command line asks for, its Item apart; see `read_job`."""
+    package, loaded = open_model(model, places[1], is_strict=options["strict"])
+    return job_of(package, loaded, options, places)
+
+
+def job_of(package: ModelPackage, model: Model, options: Mapping[str, Any], places: tuple[Path, str]) -> AskedJob:
+    """Return what options ask of a model that is open, the Item apart; see `read_job`."""
     out, catalog = places
-    package, loaded = open_model(model, catalog, is_strict=options["strict"])
-    given = read_arguments(loaded, split_arguments(options["arguments"]))
-    arguments = _arguments(options, given, loaded)
-    return AskedJob({}, package, loaded, arguments, int(given.get("batch_size", 1)), out, catalog)
+    given = read_arguments(model, split_arguments(options["arguments"]))
+    arguments = _arguments(options, given, model)
+    return AskedJob({}, package, model, arguments, int(given.get("batch_size", 1)), out, catalog)
 
 
 def with_item(asked: AskedJob, item: str, is_typed: bool = True) -> AskedJob:

@@ -19,7 +19,7 @@ OPEN = "open"
 
 _ALL, _WRITES, _GET = "*", "POST PUT PATCH DELETE", "GET"
 RULES: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
-    (methods, re.compile(pattern), scope)
+    (methods, re.compile(pattern, re.DOTALL), scope)
     for methods, pattern, scope in (
         (_GET, r"/(healthz|readyz|_mgmt/ping|_mgmt/health)", OPEN),
         (_ALL, r"/work(/.*)?", "worker"),

@@ -59,6 +59,13 @@ def server_steps(services: Services, options: StepOptions, use: TokenUse) -> tup
         prune_runs(ledger, ledger.clock() - options.keeps_runs_days * DAY_S)
         return 0
 
+    def maintain() -> int:
+        # pgstac leaves some of its work for later; a catalog file has none.
+        do = getattr(services.catalog, "maintain", None)
+        if do is not None:
+            do()
+        return 0
+
     late = Known()
     scheduler = (Step("scheduler", lambda: fire_due(ledger, ledger.clock()), SCAN_S),) if options.has_scheduler else ()
     return (
@@ -69,6 +76,7 @@ def server_steps(services: Services, options: StepOptions, use: TokenUse) -> tup
         Step("reconcile", lambda: reconcile_once(services, late), RECONCILE_S),
         *(_folder_step(services, path, collection) for path, collection in options.folders),
         Step("upkeep", upkeep, UPKEEP_S),
+        Step("catalog", maintain, UPKEEP_S),
     )
 
 

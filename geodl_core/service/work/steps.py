@@ -1,7 +1,6 @@
 """The three kinds of work of a run: lay it out, compute shards, merge and register."""
 
 import logging
-import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -11,7 +10,7 @@ from typing import Any
 
 from geodl_core.domain.plan.plan import live_tiles, shard_count
 from geodl_core.domain.result.result import output_collection_id, safe_name
-from geodl_core.engine.merge_plan import MERGED_NAME, merge_plan, register_plan
+from geodl_core.engine.merge_plan import merge_plan, register_plan
 from geodl_core.engine.open_worker import Means
 from geodl_core.engine.origin import origin_of
 from geodl_core.engine.plan_files import (
@@ -29,10 +28,10 @@ from geodl_core.engine.plan_inputs import require_unchanged
 from geodl_core.engine.plan_mosaic import plan_items
 from geodl_core.engine.plan_scene import ScenePlan
 from geodl_core.engine.register_scene import Catalog
-from geodl_core.engine.result_place import PARTS, is_result_whole, result_folder, result_id
+from geodl_core.engine.result_place import MERGED_NAME, forget_work, is_result_whole, result_folder, result_id
 from geodl_core.engine.run_tasks import Listener, run_tasks
 from geodl_core.errors import InputError
-from geodl_core.io.remote.objects import delete, is_remote, join, list_names
+from geodl_core.io.remote.objects import delete, is_remote, join
 from geodl_core.io.store import held_folder
 from geodl_core.service.jobs.read_order import read_order
 from geodl_core.service.ledger.leases import Planned, Work
@@ -153,16 +152,6 @@ def clear_up(run: Run) -> None:
     assert run.place is not None
     for name in (PLAN_NAME, MODEL_NAME, MERGED_NAME):
         delete(join(run.place, name))
-
-
-def forget_work(place: str) -> None:
-    """Take away parts and what merging left, so that everything is computed anew."""
-    delete(join(place, MERGED_NAME))
-    if is_remote(place):
-        for name in list_names(join(place, PARTS)):
-            delete(join(place, PARTS, name))
-    else:
-        shutil.rmtree(Path(place) / PARTS, ignore_errors=True)
 
 
 def open_place(run: Run) -> AbstractContextManager[OpenPlan]:

@@ -1,0 +1,129 @@
+"""Why an execution failed, for a person: what Lambda, Batch and Step Functions write as cause, in a line.
+
+Formats: Lambda's error object (errorType, errorMessage), Batch's job as DescribeJobs gives it (Status, StatusReason,
+Attempts, Container), both as JSON in the Cause of a state that failed; as AWS's documentation of each.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from geodl_core import errors
+from geodl_core.domain.place.href import scrub
+from geodl_core.domain.run.state import State, state_after
+from geodl_core.errors import GeodlError
+
+MOST_TEXT = 2_000
+KINDS: dict[str, type[GeodlError]] = {
+    name: kind for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, GeodlError)
+}
+"""Errors by the names of their classes, which is all that Lambda tells."""
+EXIT_CODES: dict[int, type[GeodlError]] = {
+    2: errors.InputError,
+    3: errors.DataError,
+    4: errors.InferenceError,
+    75: errors.UnavailableError,
+    137: errors.OutOfMemoryError,
+}
+"""Of a container: the classes whose code it is; 137 is SIGKILL, which is what memory without end comes to."""
+PLAIN = {
+    "States.Timeout": "it took longer than it may",
+    "States.TIMED_OUT": "it took longer than it may",
+    "States.ABORTED": "it was stopped by hand",
+    "Sandbox.Timedout": "the function took longer than it may",
+    "Lambda.Unknown": "the function ended without an answer: out of time or memory",
+    "Runtime.ExitError": "the function's process ended: out of memory",
+    "Runtime.OutOfMemory": "the function ran out of memory",
+    "States.DataLimitExceeded": "a message between the steps was larger than 256 KiB",
+    "States.ExceedToleratedFailureThreshold": "a shard failed",
+}
+SPOT = "Host EC2"
+SAID = re.compile(r"^error: (?P<text>.+)$", re.MULTILINE)
+"""What `geodl` writes last, where it fails on purpose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a run failed."""
+
+    kind: str
+    """Name of a class of `errors`, or what a service calls it."""
+    message: str
+    log: str | None = None
+    """Name of the log stream of the job that failed, where one did."""
+
+    @property
+    def state(self) -> State:
+        """Of a run that ended so."""
+        known = KINDS.get(self.kind)
+        return "failed" if known is None else state_after(known(self.message))
+
+
+def read_failure(error: str, cause: str) -> Failure:
+    """Return why a state failed.
+
+    Args:
+        error: name of the error, as Step Functions has it.
+        cause: its cause: JSON or text, from anywhere.
+    """
+    told = _object(cause)
+    if "errorMessage" in told or "errorType" in told:
+        return _of_function(error, told)
+    if "JobId" in told or "Container" in told or "StatusReason" in told:
+        return _of_job(told)
+    plain = PLAIN.get(error)
+    text = scrub(cause.strip())
+    message = plain if plain and not text else f"{plain}: {text}" if plain else text or error
+    return Failure(error, message[:MOST_TEXT])
+
+
+def with_log(failure: Failure, lines: str) -> Failure:
+    """Return a failure with what the job itself wrote last about it, where it did."""
+    said = [match["text"] for match in SAID.finditer(lines)]
+    if not said:
+        return failure
+    return Failure(failure.kind, f"{scrub(said[-1])} ({failure.message})"[:MOST_TEXT], failure.log)
+
+
+def _of_function(error: str, told: Mapping[str, Any]) -> Failure:
+    kind = str(told.get("errorType") or error)
+    message = scrub(str(told.get("errorMessage") or ""))
+    if "Task timed out" in message:
+        return Failure("Sandbox.Timedout", f"{PLAIN['Sandbox.Timedout']}: {message}"[:MOST_TEXT])
+    if kind in PLAIN:
+        message = f"{PLAIN[kind]}: {message}" if message else PLAIN[kind]
+    elif kind not in KINDS:
+        message = f"{kind}: {message}"
+    return Failure(kind, message[:MOST_TEXT] or kind)
+
+
+def _of_job(told: Mapping[str, Any]) -> Failure:
+    """Return why a Batch job failed: by its exit code, else by what Batch says."""
+    container = told.get("Container")
+    container = container if isinstance(container, Mapping) else {}
+    code, reason = container.get("ExitCode"), str(container.get("Reason") or "")
+    status = scrub(str(told.get("StatusReason") or ""))
+    log = container.get("LogStreamName")
+    attempts = told.get("Attempts")
+    tries = len(attempts) if isinstance(attempts, list) else 0
+    kind = EXIT_CODES.get(code) if isinstance(code, int) else None
+    if "OutOfMemory" in reason:
+        kind = errors.OutOfMemoryError
+    if status.startswith(SPOT):
+        kind, reason = errors.UnavailableError, "its machine was taken away (Spot)"
+    said = "; ".join(filter(None, (scrub(reason), "" if status.startswith("Essential container") else status)))
+    ended = f"exit code {code}" if code is not None else "it was never started"
+    name = str(told.get("JobName") or "job")
+    message = f"{name}: {ended}{f', in {tries} tries' if tries > 1 else ''}{f': {said}' if said else ''}"
+    stream = log if isinstance(log, str) else None
+    return Failure("States.TaskFailed" if kind is None else kind.__name__, message[:MOST_TEXT], stream)
+
+
+def _object(text: str) -> Mapping[str, Any]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, Mapping) else {}

@@ -1,0 +1,33 @@
+"""Items that strangers published, as far as their files may be read."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from geodl_core.domain.place.href import require_public, split_notes
+from geodl_core.domain.scene.item import read_scene
+from geodl_core.domain.scene.item_hrefs import reachable_item
+from geodl_core.errors import ItemError
+from geodl_core.io.remote.access import way
+from geodl_core.io.stac import item_href, parse_item
+
+
+def allowed_item(item: Mapping[str, Any], local_roots: tuple[Path, ...]) -> dict[str, Any]:
+    """Return an Item of unknown origin as STAC 1.1, by whose hrefs its assets are read under the access in force.
+
+    Raises:
+        ItemError: no Item that can be read, or a raster that lies neither in these folders nor at a public URL.
+    """
+    parsed = parse_item(dict(item), item_href(dict(item)) or f"./{item.get('id')}.json")
+    access = way().access
+    prepared = reachable_item(parsed, access, is_local=not access.is_service)
+    for asset, href in {band.asset: band.href for band in read_scene(prepared).bands}.items():
+        plain = split_notes(href)[0].removeprefix("file://")
+        if "://" in plain or not plain.startswith("/"):
+            require_public(href, asset)
+        elif not any(Path(plain).resolve().is_relative_to(root.resolve()) for root in local_roots):
+            raise ItemError(
+                f"asset {asset}: expected a public URL, or a file in a folder that Items may name; found another file",
+                hint="--allow-folder names such folders",
+            )
+    return prepared

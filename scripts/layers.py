@@ -1,0 +1,273 @@
+"""Layers of the functions on AWS: built from the lock file, without what no function needs, and weighed."""
+
+import os
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+LAYERS = ROOT / "layers"
+BASE = "base"
+"""The layer that every function has."""
+PACKAGES = "python"
+"""Folder within a layer that Lambda puts on the path."""
+EXTRAS = ("pgstac",)
+UNUSED_FOLDERS = frozenset({"tests", "test", "__pycache__", "include", "bin"})
+UNUSED_SUFFIXES = frozenset({".a", ".c", ".cc", ".cpp", ".h", ".hpp", ".proto", ".pxd", ".pxi", ".pyi", ".pyx"})
+UNUSED = ("numpy/f2py", "onnx/backend", "onnx/reference")
+"""Of packages: what compiles Fortran, and what runs networks in Python."""
+SOURCES = frozenset({"version-parser"})
+"""Published without a wheel; pure Python, so that any machine may build it."""
+NEEDED = frozenset({"numpy/_core/tests/_natype.py"})
+"""What a package imports from its own tests."""
+ELF = b"\x7fELF"
+PT_LOAD = 1
+
+
+class NoPackagesError(Exception):
+    """uv could not install a layer's packages: no index, or no wheel; says what uv said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """What a function of the template is made of."""
+
+    name: str
+    layers: tuple[str, ...]
+    modules: tuple[str, ...]
+    """Of geodl_core that it runs."""
+    never: frozenset[str]
+    """Packages that it must not import."""
+    import_ms: int
+    """Of a cold start, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """`layers/functions.toml`."""
+
+    python: str
+    platform: str
+    most_layers: int
+    most_bytes: int
+    """Of a function with its layers, unzipped."""
+    spare_bytes: int
+    """Of that kept free."""
+    functions: tuple[Function, ...]
+
+
+def read_table() -> Table:
+    """Return `layers/functions.toml`."""
+    said = tomllib.loads((LAYERS / "functions.toml").read_text())
+    functions = tuple(
+        Function(
+            name,
+            tuple(entry["layers"]),
+            tuple(entry["modules"]),
+            frozenset(said["never"]) | frozenset(entry["never"]),
+            entry["import_ms"],
+        )
+        for name, entry in said["functions"].items()
+    )
+    spare = said["spare_mb"] << 20
+    return Table(said["python"], said["platform"], said["most_layers"], said["most_bytes"], spare, functions)
+
+
+def layer_names() -> tuple[str, ...]:
+    """Return the layers that there are."""
+    return tuple(sorted(path.parent.name for path in LAYERS.glob("*/requirements.txt")))
+
+
+def wanted(layer: str) -> list[str]:
+    """Return the packages that a layer is for."""
+    lines = (LAYERS / layer / "requirements.txt").read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def with_dependencies(names: Iterable[str]) -> set[str]:
+    """Return packages and all that they need, by uv.lock."""
+    lock = tomllib.loads((ROOT / "uv.lock").read_text())
+    needed: dict[str, set[str]] = {}
+    for package in lock["package"]:
+        needed.setdefault(package["name"], set()).update(entry["name"] for entry in package.get("dependencies", []))
+    found: set[str] = set()
+    left = set(names)
+    while left:
+        found |= left
+        left = {other for name in left for other in needed.get(name, set())} - found
+    return found
+
+
+def contents() -> dict[str, list[str]]:
+    """Return the packages of each layer: those that it is for and what they need, without what `base` has.
+
+    Raises:
+        ValueError: a package is not in uv.lock.
+    """
+    pinned = locked()
+    strange = sorted(name for layer in layer_names() for name in wanted(layer) if name not in pinned)
+    if strange:
+        raise ValueError(f"layers: expected packages of uv.lock, found {', '.join(strange)}")
+    every = {layer: with_dependencies(wanted(layer)) & pinned.keys() for layer in layer_names()}
+    return {layer: sorted(every[layer] - (every[BASE] if layer != BASE else set())) for layer in every}
+
+
+def locked() -> dict[str, list[str]]:
+    """Return the requirements of uv.lock by package, versions and markers among them."""
+    extras = [word for extra in EXTRAS for word in ("--extra", extra)]
+    command = ["uv", "export", "--frozen", "--no-dev", "--no-hashes", "--no-emit-project", "--no-annotate", "--quiet"]
+    text = subprocess.run([*command, *extras], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    found: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        name = re.match(r"[\w.-]+(?===)", line)
+        if name:
+            found.setdefault(name[0], []).append(line)
+    return found
+
+
+def build_layers(target: Path, python: str, platform: str) -> bool:
+    """Build every layer into a folder of its own; what lay there before is replaced.
+
+    Where there is an interpreter of that version all code is compiled: Lambda cannot keep what it compiles, and would
+    do so at each cold start.
+
+    Args:
+        target: the folder.
+        python: version that the functions run on.
+        platform: as `uv pip install --python-platform` takes it.
+
+    Returns:
+        Whether the code is compiled.
+
+    Raises:
+        ValueError: a package is not in uv.lock.
+        NoPackagesError: a package has no wheel for that, or there is no index.
+    """
+    pinned, interpreter = locked(), find_python(python)
+    for layer, names in contents().items():
+        folder = target / layer
+        shutil.rmtree(folder, ignore_errors=True)
+        lines = [line for name in names for line in pinned[name]]
+        _install(folder / PACKAGES, lines, python, platform)
+        strip_packages(folder / PACKAGES)
+        if interpreter is not None:
+            compile_packages(folder / PACKAGES, interpreter)
+    return interpreter is not None
+
+
+def _install(folder: Path, lines: list[str], python: str, platform: str) -> None:
+    names = [line.partition("==")[0] for line in lines]
+    wheels = [word for name in names if name not in SOURCES for word in ("--only-binary", name)]
+    command = ["uv", "pip", "install", "--quiet", "--no-deps", "--no-config", *wheels]
+    # Copied: what is stripped here must not be the cache's own files.
+    how = ["--link-mode", "copy", "--python-version", python, "--python-platform", platform, "--target", str(folder)]
+    done = subprocess.run(
+        [*command, *how, "-r", "-"], input="\n".join(lines), text=True, capture_output=True, check=False, cwd=ROOT
+    )
+    if done.returncode:
+        raise NoPackagesError(done.stderr.strip())
+    (folder / ".lock").unlink(missing_ok=True)
+
+
+def strip_packages(folder: Path) -> None:
+    """Take away what no function needs: tests, headers, sources, types, and the symbols of compiled code.
+
+    Raises:
+        FileNotFoundError: there is no `strip`.
+    """
+    for path in UNUSED:
+        shutil.rmtree(folder / path, ignore_errors=True)
+    for path in sorted(folder.rglob("*"), reverse=True):
+        inside = path.relative_to(folder)
+        is_unused = not UNUSED_FOLDERS.isdisjoint(inside.parts[:-1]) or path.suffix in UNUSED_SUFFIXES
+        if path.is_file() and is_unused and str(inside) not in NEEDED:
+            path.unlink()
+        elif path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+    strip = shutil.which("strip") or shutil.which("llvm-strip")
+    if strip is None:
+        raise FileNotFoundError("layers: expected the program strip; install binutils")
+    for path in folder.rglob("*.so*"):
+        if path.is_file() and not path.is_symlink():
+            _strip_symbols(path, strip)
+
+
+def _strip_symbols(path: Path, strip: str) -> None:
+    """Take the symbols out of a library, unless that leaves one that cannot be loaded."""
+    before = path.read_bytes()
+    if not before.startswith(ELF):
+        return
+    draft = path.with_name(f"{path.name}.draft")
+    subprocess.run([strip, "--strip-unneeded", "-o", str(draft), str(path)], check=True, capture_output=True)
+    if is_loadable(draft.read_bytes()):
+        shutil.copymode(path, draft)
+        draft.replace(path)
+    else:
+        draft.unlink()
+
+
+def is_loadable(content: bytes) -> bool:
+    """Say whether the segments of a 64-bit library lie as the loader demands: as far from a page's start as in memory.
+
+    Libraries whose tables were moved into their middle, as wheels' are, may come out of `strip` otherwise.
+
+    Args:
+        content: of the file (ELF-64 Object File Format, version 1.5, section 7).
+    """
+    (table,) = struct.unpack_from("<Q", content, 32)
+    size, count = struct.unpack_from("<HH", content, 54)
+    for number in range(count):
+        kind, _, offset, address, _, _, _, align = struct.unpack_from("<IIQQQQQQ", content, table + number * size)
+        if kind == PT_LOAD and align > 1 and (offset - address) % align:
+            return False
+    return True
+
+
+def compile_packages(folder: Path, interpreter: str) -> None:
+    """Compile all code; what is compiled is not compared with its source again, whose times Lambda changes."""
+    how = ["-m", "compileall", "-q", "-j", "2", "--invalidation-mode", "unchecked-hash"]
+    # What a package keeps for other versions of Python does not compile, and is never imported.
+    subprocess.run([interpreter, "-I", *how, str(folder)], capture_output=True, check=False)
+
+
+def size_of(folder: Path) -> int:
+    """Return the bytes of all files in a folder."""
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def code_bytes() -> int:
+    """Return the bytes of geodl_core itself, as it is and compiled, which takes as much again and a little more."""
+    return 5 * sum(path.stat().st_size for path in (ROOT / "geodl_core").rglob("*.py")) // 2
+
+
+def weights(target: Path, table: Table) -> Mapping[str, int]:
+    """Return the bytes of each function with its layers and geodl_core."""
+    sizes = {layer: size_of(target / layer) for layer in layer_names()}
+    own = code_bytes()
+    return {function.name: own + sum(sizes[layer] for layer in function.layers) for function in table.functions}
+
+
+def paths_of(function: Function, target: Path) -> Iterator[Path]:
+    """Return what Lambda would have on the path of a function, boto3 apart."""
+    yield ROOT
+    yield from (target / layer / PACKAGES for layer in function.layers)
+
+
+def find_python(version: str) -> str | None:
+    """Return a working interpreter of a version: the running one, one on the path, or one of pyenv; None: none."""
+    if version == "{}.{}".format(*sys.version_info):
+        return sys.executable
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    places = [shutil.which(f"python{version}"), *sorted(map(str, pyenv.glob(f"{version}.*/bin/python{version}")))]
+    code = 'import sys; print("{}.{}".format(*sys.version_info))'
+    for place in filter(None, places):
+        found = subprocess.run([place, "-I", "-c", code], capture_output=True, text=True, check=False)
+        if found.stdout.strip() == version:
+            return place
+    return None
