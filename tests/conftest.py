@@ -9,6 +9,7 @@ import pytest
 import pytest_socket
 
 import postgres
+from emulator import launch
 
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("GEODL_SHARED") or ROOT.parent / "shared")
@@ -16,6 +17,7 @@ GROUPS = {
     "shared": (SHARED / "data").is_dir() or f"there is no test data at {SHARED} (GEODL_SHARED names another place)",
     "gdal": shutil.which("gdalinfo") is not None or "the program gdalinfo is not installed (Debian: gdal-bin)",
     "postgres": postgres.state(),
+    "aws": launch.state(),
 }
 """Marker → True, or why this machine cannot run the group."""
 _skipped: dict[str, int] = {}
@@ -28,6 +30,7 @@ if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "postgres: needs PostgreSQL with PostGIS, started on the loopback")
+    config.addinivalue_line("markers", "aws: needs the environments of tests/emulator/setup")
 
 
 def pytest_collection_modifyitems(items):

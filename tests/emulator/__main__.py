@@ -23,6 +23,8 @@ def main() -> None:
         LAMBDA_EXECUTOR="local",
         MINISTACK_HOST=options.LOOPBACK,
     )
+    # Calls that wait for their turn hold a thread each, and those that run need some for what they call.
+    os.environ.setdefault("MINISTACK_WORKER_THREADS", "256")
     from ministack import app  # noqa: PLC0415
 
     from emulator import (  # noqa: PLC0415

@@ -1,10 +1,12 @@
-"""CloudFormation: the resources of AWS Batch, which MiniStack does not know. Ref and GetAtt are ARNs, as on AWS.
+"""CloudFormation: the resources of AWS Batch, which MiniStack does not know (Ref and GetAtt are ARNs, as on AWS), and
+definitions of state machines in YAML, which it takes but cannot run.
 
-Sources: CloudFormation's template reference for AWS::Batch::*.
+Sources: CloudFormation's template reference for AWS::Batch::* and AWS::StepFunctions::StateMachine.
 """
 
 import json
 
+import yaml
 from ministack.services import batch
 from ministack.services.cloudformation import provisioners
 
@@ -15,7 +17,8 @@ from emulator.options import Options
 
 
 def install(options: Options) -> None:
-    """Add the resource types."""
+    """Add the resource types, and read definitions in YAML."""
+    provisioners._sfn_definition = _as_json(provisioners._sfn_definition)
     provisioners._RESOURCE_HANDLERS.update(
         {
             "AWS::Batch::ComputeEnvironment": {
@@ -40,6 +43,16 @@ def install(options: Options) -> None:
             },
         }
     )
+
+
+def _as_json(definition):
+    def read(properties):
+        found = yaml.safe_load(definition(properties))
+        if not isinstance(found, dict) or not {"StartAt", "States"} <= set(found):
+            raise ValueError("Invalid State Machine Definition: there is no StartAt or no States")
+        return json.dumps(found)
+
+    return read
 
 
 def _maker(name_field, arn_field, action):

@@ -14,6 +14,7 @@ import shutil
 import tempfile
 import threading
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from ministack.core import lambda_runtime
@@ -25,7 +26,16 @@ CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
 INHERITED = ("PATH", "HOME", "TMPDIR", "AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION", *CREDENTIALS)
 """What a function may have in common with the emulator's process: nothing else that a developer's shell may hold."""
 _options: list[Options] = []
+_room: list["Room"] = []
 _layers_lock = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What this machine can run at once."""
+
+    calls: threading.Semaphore
+    starts: threading.Semaphore
 
 
 class PythonWorker(lambda_runtime.ProvidedWorker):
@@ -35,7 +45,9 @@ class PythonWorker(lambda_runtime.ProvidedWorker):
         package, code = self.code_zip, lambda_svc._provided_runtime_code_dir(self.code_zip)
         self.code_zip = _bootstrap(self.config, Path(code))
         try:
-            super()._spawn(init_timeout)
+            # More at once than there are cores, and all of them are too late for Lambda's 10 s of initialisation.
+            with _room[0].starts:
+                super()._spawn(init_timeout)
         finally:
             self.code_zip = package
 
@@ -53,6 +65,8 @@ class PythonWorker(lambda_runtime.ProvidedWorker):
 def install(options: Options) -> None:
     """Give Python functions this worker, and all functions an environment of their own."""
     _options[:] = [options]
+    cores = os.cpu_count() or 1
+    _room[:] = [Room(threading.Semaphore(options.functions), threading.Semaphore(cores))]
     worker_class, warm = lambda_runtime._worker_class_for, lambda_svc._execute_function_warm
     variables = lambda_svc._provided_worker_env
 
@@ -61,7 +75,8 @@ def install(options: Options) -> None:
 
     def execute(func, event, request_id):
         python = _is_python(func.get("config") or func)
-        return (lambda_svc._execute_function_provided_warm if python else warm)(func, event, request_id)
+        with _room[0].calls:
+            return (lambda_svc._execute_function_provided_warm if python else warm)(func, event, request_id)
 
     def environment(config, code_dir, port):
         own = (config.get("Environment") or {}).get("Variables") or {}

@@ -34,6 +34,8 @@ class Setup:
     """Pattern of a container image's name → entrypoint, cwd, env: how its Batch jobs run."""
     gpus: int = 1
     vcpus: int = 2
+    functions: int = 16
+    """Calls of functions that run at once; further ones wait."""
     auth: bool = False
     """Whether IAM decides, as on AWS, or everybody may do everything."""
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -167,6 +169,7 @@ def _environment(setup: Setup, home: Path, port: int) -> dict[str, str]:
         "EMULATOR_IMAGES": json.dumps(setup.images, default=dict),
         "EMULATOR_GPUS": str(setup.gpus),
         "EMULATOR_VCPUS": str(setup.vcpus),
+        "EMULATOR_FUNCTIONS": str(setup.functions),
         "EMULATOR_FUNCTION_PYTHON": str(python("runtime")),
     }
 

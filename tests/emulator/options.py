@@ -35,6 +35,8 @@ class Options:
     gpus: int = 1
     vcpus: int = 2
     """Slots of all compute environments together. A job that wants more gets them all."""
+    functions: int = 16
+    """Calls of functions that run at once; further ones wait, where AWS would start more machines."""
     function_python: str = sys.executable
     """The Python that functions run on: with awslambdaric and boto3, as Lambda's own."""
     stop_s: float = 2.0
@@ -53,6 +55,7 @@ def from_environment() -> Options:
         images=read_images(os.environ.get("EMULATOR_IMAGES", "{}")),
         gpus=int(os.environ.get("EMULATOR_GPUS", "1")),
         vcpus=int(os.environ.get("EMULATOR_VCPUS", str(os.cpu_count() or 1))),
+        functions=int(os.environ.get("EMULATOR_FUNCTIONS", "16")),
         function_python=os.environ.get("EMULATOR_FUNCTION_PYTHON", sys.executable),
         stop_s=float(os.environ.get("EMULATOR_STOP_SECONDS", "2")),
     )

@@ -20,10 +20,6 @@ def handler(event, context):
 IMAGES = {"geodl:*": {"entrypoint": ["/bin/sh", "-c"]}, "plain:*": {"env": {"FROM_IMAGE": "yes"}}}
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "aws: needs the environments of tests/emulator/setup")
-
-
 @pytest.fixture(scope="session")
 def emulator(tmp_path_factory):
     state = launch.state()

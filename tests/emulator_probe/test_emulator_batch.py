@@ -44,12 +44,13 @@ def environment(aws, role):
     return made["computeEnvironmentArn"]
 
 
-def make_job_queue(aws, environment, priority=1):
+def make_job_queue(aws, environment, priority=1, **more):
     made = aws.batch.create_job_queue(
         jobQueueName=named("jobs"),
         priority=priority,
         state="ENABLED",
         computeEnvironmentOrder=[{"order": 1, "computeEnvironment": environment}],
+        **more,
     )
     return made["jobQueueArn"]
 
@@ -241,6 +242,23 @@ def test_gpu_slots_are_lent_by_priority(aws, environment, queue, tmp_path):
     names = [line.split()[1] for line in lines if line != "end"]
     most = max(sum(1 if line != "end" else -1 for line in lines[:upto]) for upto in range(len(lines) + 1))
     assert (most, names) == (2, [queue.split("/")[1]] * 2 + [urgent.split("/")[1]] * 2 + [queue.split("/")[1]] * 2)
+
+
+def test_a_fair_queue_takes_the_urgent_jobs_of_a_share_first(aws, environment, tmp_path):
+    """In a queue with a scheduling policy a job's own priority counts within its share."""
+    shares = {"shareDistribution": [{"shareIdentifier": "s", "weightFactor": 1.0}]}
+    policy = aws.batch.create_scheduling_policy(name=named("fair"), fairsharePolicy=shares)["arn"]
+    queue = make_job_queue(aws, environment, schedulingPolicyArn=policy)
+    definition = define(aws, f"echo $PRIORITY >> {tmp_path}/log; sleep 0.3", schedulingPriority=1)
+    jobs = []
+    for priority in (1, 1, 1, 1, 7, 9):
+        variables = {"environment": [{"name": "PRIORITY", "value": str(priority)}]}
+        more = {} if priority == 1 else {"schedulingPriorityOverride": priority}
+        jobs.append(submit(aws, queue, definition, shareIdentifier="s", containerOverrides=variables, **more))
+    for job in jobs:
+        finished(aws, job)
+    lines = (tmp_path / "log").read_text().split()
+    assert (lines[:2], sorted(lines[2:4]), lines[4:]) == (["1", "1"], ["7", "9"], ["1", "1"])
 
 
 def test_a_job_is_terminated_or_cancelled(aws, queue):

@@ -5,7 +5,7 @@ import urllib.error
 import urllib.request
 
 import pytest
-from aws_probe import make_function, named
+from aws_probe import ended, eventually, make_function, named, output
 
 pytestmark = pytest.mark.aws
 ANSWER = """
@@ -156,6 +156,28 @@ def test_a_changed_definition_is_a_new_revision(aws, stack):
     after = outputs(aws, stack)
     assert after["Jobs"] == before["Jobs"]
     assert (before["Work"][-2:], after["Work"]) == (":1", before["Work"][:-1] + "2")
+
+
+def test_a_machine_in_yaml_is_deployed(aws, bucket):
+    """SAM's DefinitionUri with substitutions, in YAML as the project writes it; what is no machine is refused."""
+    text = "StartAt: P\nStates:\n  P:\n    Type: Pass\n    Result: {said: '${Word}'}\n    End: true\n"
+    for key, body in (("good.asl.yaml", text), ("bad.asl.yaml", "States: {}\n")):
+        aws.s3.put_object(Bucket=bucket, Key=key, Body=body.encode())
+        place = {"DefinitionUri": f"s3://{bucket}/{key}", "DefinitionSubstitutions": {"Word": "hello"}}
+        machine = {"Type": "AWS::Serverless::StateMachine", "Properties": place}
+        document = {"Transform": "AWS::Serverless-2016-10-31", "Resources": {"M": machine}}
+        document["Outputs"] = {"M": {"Value": {"Ref": "M"}}}
+        stack = named("machine")
+        aws.cloudformation.create_stack(StackName=stack, TemplateBody=json.dumps(document))
+
+        def status(stack=stack):
+            (found,) = aws.cloudformation.describe_stacks(StackName=stack)["Stacks"]
+            return found["StackStatus"] if "IN_PROGRESS" not in found["StackStatus"] else None
+
+        assert eventually(status) == ("CREATE_COMPLETE" if key.startswith("good") else "ROLLBACK_COMPLETE")
+        if key.startswith("good"):
+            started = aws.stepfunctions.start_execution(stateMachineArn=outputs(aws, stack)["M"])
+            assert output(ended(aws, started["executionArn"])) == {"said": "hello"}
 
 
 def test_an_api_made_by_hand_reaches_its_function(aws, role):

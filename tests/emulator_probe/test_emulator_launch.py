@@ -3,6 +3,7 @@
 import os
 import socket
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,27 @@ def test_it_leaves_nothing_behind(monkeypatch):
         socket.create_connection(("127.0.0.1", emulator.port), 5)
     eventually(lambda: not [pid for pid in before if is_alive(pid)], 5)
     assert not emulator.log.exists()
+
+
+def test_more_calls_than_there_is_room_for_wait(tmp_path):
+    """Six calls where two may run at once: all succeed, never more than two together."""
+    code = (
+        "import pathlib, time\n"
+        f"log = pathlib.Path({str(tmp_path)!r}) / 'log'\n"
+        "def handler(e, c):\n"
+        "    for step in ('+', '-'):\n"
+        "        with log.open('a') as out: out.write(step)\n"
+        "        time.sleep(0.1)\n"
+    )
+    with launch.running(launch.Setup(functions=2)) as emulator:
+        aws = Aws(emulator)
+        function, client = make_function(aws, code, make_role(aws)), launch.client(emulator, "lambda")
+        with ThreadPoolExecutor(6) as pool:
+            answers = list(pool.map(lambda _: client.invoke(FunctionName=function, Payload=b"{}"), range(6)))
+    assert not [one for one in answers if "FunctionError" in one]
+    steps = (tmp_path / "log").read_text()
+    assert max(steps[:upto].count("+") - steps[:upto].count("-") for upto in range(len(steps) + 1)) <= 2
+    assert len(steps) == 12
 
 
 def test_a_failure_keeps_the_log():

@@ -139,7 +139,17 @@ def test_guard_stops_what_breaks_a_rule_of_the_house(passed, sample, rule, resou
     assert passed("guard", sample) == (True, "guard: passed\n")
     sample["Resources"]["Spoiled"] = resource
     fine, said = passed("guard", sample)
-    assert (fine, f"  {rule}" in said) == (False, True)
+    assert (fine, f"  {rule} Spoiled" in said) == (False, True)
+
+
+def test_guard_reads_the_report_of_a_large_template(passed, sample):
+    """Findings on many large resources are told apart, each by its name."""
+    large = {"Type": "AWS::SQS::Queue", "Properties": {"Tags": [{"Key": str(n), "Value": "v"} for n in range(30)]}}
+    sample["Resources"].update({f"Q{number}": large for number in range(10)})
+    fine, said = passed("guard", sample)
+    assert not fine
+    for number in range(10):
+        assert f"every_queue_has_a_dead_letter_queue Q{number}:" in said or f"unreadable Q{number}:" in said
 
 
 def test_checkov_stops_what_nobody_accepted(passed, sample):
