@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,6 +12,8 @@ from geodl_core.domain.place.address import read_allowed
 
 DEFAULT_OUT = "geodl-out"
 CATALOG_NAME = "catalog.db"
+_HELD = ExitStack()
+"""Never closed: the process is frozen or ended from outside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,59 @@ class Settings:
             token=env.get("GEODL_TOKEN") or None,
             access=_access(env),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class AwsSettings:
+    """What the functions of a deployment on AWS are told; empty where one is not told of something."""
+
+    bucket: str
+    """`GEODL_BUCKET`: `s3://bucket` or `s3://bucket/prefix`."""
+    table: str
+    """`GEODL_TABLE`: name of the ledger's table."""
+    machine: str
+    """`GEODL_SCENE_MACHINE`: ARN of the state machine for scenes."""
+    topic: str
+    """`GEODL_TOPIC`: ARN of the topic of Items."""
+    catalog: str
+    """`GEODL_CATALOG`: address of a STAC API, where results are not registered in a database."""
+    catalog_secret: str
+    """`GEODL_CATALOG_SECRET`: name or ARN of the secret with the database's address."""
+    tokens_secret: str
+    """`GEODL_TOKENS_SECRET`: name or ARN of the secret with the hashes of tokens; without it nobody may write."""
+    is_private: bool
+    """`GEODL_PRIVATE`: reading needs a token, too."""
+    batch_logs: str
+    """`GEODL_BATCH_LOGS`: log group of Batch's jobs."""
+    shard_s: float
+    """`GEODL_SHARD_SECONDS`: of work that a job should have."""
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] = os.environ) -> "AwsSettings":
+        """Read the `GEODL_*` variables."""
+        return cls(
+            bucket=env.get("GEODL_BUCKET", "").rstrip("/"),
+            table=env.get("GEODL_TABLE", ""),
+            machine=env.get("GEODL_SCENE_MACHINE", ""),
+            topic=env.get("GEODL_TOPIC", ""),
+            catalog=env.get("GEODL_CATALOG", ""),
+            catalog_secret=env.get("GEODL_CATALOG_SECRET", ""),
+            tokens_secret=env.get("GEODL_TOKENS_SECRET", ""),
+            is_private=_is_on(env, "GEODL_PRIVATE"),
+            batch_logs=env.get("GEODL_BATCH_LOGS", ""),
+            shard_s=float(env.get("GEODL_SHARD_SECONDS") or 300),
+        )
+
+
+def hold_access(access: Access) -> None:
+    """Let an access hold for the rest of this process, as functions need it, which nobody ends."""
+    from geodl_core.io.remote.access import access_in_force, proxy_options  # noqa: PLC0415  # for those that read
+
+    if access.is_service:
+        forget_ways_past_proxies()
+    way = _HELD.enter_context(access_in_force(access))
+    if way.proxy:
+        put_in_environment(proxy_options(way.proxy))
 
 
 def forget_ways_past_proxies() -> None:

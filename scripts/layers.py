@@ -9,6 +9,7 @@ import sys
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -20,12 +21,14 @@ PACKAGES = "python"
 EXTRAS = ("pgstac",)
 UNUSED_FOLDERS = frozenset({"tests", "test", "__pycache__", "include", "bin"})
 UNUSED_SUFFIXES = frozenset({".a", ".c", ".cc", ".cpp", ".h", ".hpp", ".proto", ".pxd", ".pxi", ".pyi", ".pyx"})
-UNUSED = ("numpy/f2py", "onnx/backend", "onnx/reference")
-"""Of packages: what compiles Fortran, and what runs networks in Python."""
+UNUSED = ("numpy/f2py", "onnx/backend")
+"""Of packages: what compiles Fortran, and tests of runtimes."""
 SOURCES = frozenset({"version-parser"})
 """Published without a wheel; pure Python, so that any machine may build it."""
 NEEDED = frozenset({"numpy/_core/tests/_natype.py"})
 """What a package imports from its own tests."""
+RUNTIME = ("boto3", "botocore", "jmespath", "s3transfer")
+"""What Lambda brings itself; what these need in turn is in `base`."""
 ELF = b"\x7fELF"
 PT_LOAD = 1
 
@@ -253,10 +256,25 @@ def weights(target: Path, table: Table) -> Mapping[str, int]:
     return {function.name: own + sum(sizes[layer] for layer in function.layers) for function in table.functions}
 
 
-def paths_of(function: Function, target: Path) -> Iterator[Path]:
-    """Return what Lambda would have on the path of a function, boto3 apart."""
+def link_runtime(folder: Path) -> Path:
+    """Link what Lambda brings itself, from the packages that are installed here, into a folder; return it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in RUNTIME:
+        spec = find_spec(name)
+        if spec is None or spec.origin is None:
+            raise ModuleNotFoundError(f"layers: expected the package {name}, as of the development dependencies")
+        link = folder / name
+        link.unlink(missing_ok=True)
+        link.symlink_to(Path(spec.origin).parent, target_is_directory=True)
+    return folder
+
+
+def paths_of(function: Function, target: Path, runtime: Path | None = None) -> Iterator[Path]:
+    """Return what Lambda has on the path of a function: its code, its layers, and what Lambda brings."""
     yield ROOT
     yield from (target / layer / PACKAGES for layer in function.layers)
+    if runtime is not None:
+        yield runtime
 
 
 def find_python(version: str) -> str | None:

@@ -2,8 +2,8 @@
 
 Imports stand within the stages: what each of them takes is what is asked.
 
-`python one_stage.py STAGE FOLDER [PATH …]`: in the folder lie `scene.json`, `model.json` (of the registry) and
-what earlier stages left in `work`; the paths, if any, are all that packages are imported from. Prints a JSON object.
+`python one_stage.py STAGE FOLDER [PATH …]`: in the folder lie `scene.json`, `model.json` and `models.json` (of the
+registry) and what earlier stages left in `work`; packages are imported from the paths first. Prints a JSON object.
 """
 # ruff: noqa: PLC0415
 
@@ -59,6 +59,19 @@ def plan(folder: Path) -> Any:
     return planned.plan.job_id
 
 
+def load(folder: Path) -> Any:
+    """Load models of many kinds; return what a plan takes of each."""
+    from geodl_core.catalog.model_files import load_registered
+    from geodl_core.engine.load_model import load_model
+
+    items = json.loads((folder / "models.json").read_text())
+    models = {kind: load_model(load_registered(item)) for kind, item in items.items()}
+    return {
+        kind: [model.digest, model.halo.px, model.halo.origin, model.bytes_per_px, list(model.notes)]
+        for kind, model in models.items()
+    }
+
+
 def shard(folder: Path) -> Any:
     """Compute all parts; return how many."""
     from geodl_core.cli.main import geodl
@@ -87,7 +100,7 @@ def register(folder: Path) -> Any:
         return register_plan(opened, catalog, NOW)["id"]
 
 
-STAGES = {stage.__name__: stage for stage in (ingest, plan, shard, merge, register)}
+STAGES = {stage.__name__: stage for stage in (ingest, load, plan, shard, merge, register)}
 
 
 def packages() -> list[str]:

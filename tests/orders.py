@@ -4,12 +4,18 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import uvicorn
+from fastapi import FastAPI
+
+from geodl_core.catalog.api.responses import answer_errors
 from geodl_core.catalog.model_versions import reference
 from geodl_core.catalog.models import add_model
 from geodl_core.catalog.sqlite import SqliteCatalog
@@ -19,6 +25,8 @@ from geodl_core.io.package.package import load_package
 from geodl_core.io.stac import read_item
 from geodl_core.service.ledger.database import Ledger
 from geodl_core.service.ledger.runs import Run, place_orders, read_run
+from geodl_core.service.server.services import Services
+from geodl_core.service.server.work_api import work_router
 from networks import conv_network, write_emd
 from runs import NOW
 from scenes import write_scene
@@ -104,3 +112,20 @@ def wait_for(found: Callable[[], Any], what: str) -> Any:
             return value
         time.sleep(0.05)
     raise AssertionError(f"there was no {what} within {PATIENCE_S} s")
+
+
+@contextmanager
+def lending(services: Services) -> Iterator[str]:
+    """A server that lends work; its address."""
+    app = FastAPI()
+    answer_errors(app)
+    app.include_router(work_router(services))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        wait_for(lambda: server.started, "server")
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()

@@ -1,6 +1,6 @@
 """A model of every kind that tests know, each with its definition in a folder of its own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,32 @@ def unfollowed_network(path: Path) -> Path:
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
     path.write_bytes(helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString())
     return path
+
+
+def sized_network(path: Path) -> Path:
+    """Write a network that halves the image and brings it back to a size that it computes from the image's."""
+    kernel = np.random.default_rng(1).standard_normal((3, 2, 2, 2)).astype("float32")
+    numbers = {"start": [2], "end": [4], "one": [1], "head": [0], "two": [2]}
+    nodes = [
+        helper.make_node("Conv", ["x", "k"], ["half"], strides=[2, 2]),
+        helper.make_node("Shape", ["half"], ["shape"]),
+        helper.make_node("Shape", ["x"], ["whole"]),
+        helper.make_node("Slice", ["whole", "start", "end"], ["sides"]),
+        helper.make_node("Slice", ["shape", "head", "two"], ["rest"]),
+        helper.make_node("Concat", ["rest", "sides"], ["sizes"], axis=0),
+        helper.make_node("Resize", ["half", "", "", "sizes"], ["y"], mode="nearest"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "sized",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 2, "h", "w"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3, "h", "w"])],
+        [
+            numpy_helper.from_array(kernel, "k"),
+            *(numpy_helper.from_array(np.asarray(array, np.int64), name) for name, array in numbers.items()),
+        ],
+    )
+    return save(graph, path)
 
 
 def row_network(path: Path) -> Path:
@@ -116,6 +142,7 @@ PIXELS: dict[str, Write] = {
     "scores, padded": _pixels(conv_network),
     "scores": _pixels(conv_network, Padding=None),
     "scores, strides": _pixels(stride_network, Padding=None),
+    "scores, sized": _pixels(sized_network, Padding=None),
     "scores, unfollowed": _pixels(unfollowed_network, Padding=None),
     "scores, unfollowed and padded": _pixels(unfollowed_network),
     "scores, preprocessed": _preprocessed,
@@ -164,9 +191,14 @@ DEMO = Path(__file__).parents[1] / "scripts" / "models"
 
 def write_every_model(folder: Path) -> dict[str, Path]:
     """Write a model of every kind; return the paths of their definitions, and of the demo models, by kind."""
+    return write_models(folder, {**PIXELS, **ROWS, **DETECTORS}) | {path.stem: path for path in DEMO.glob("*/*.emd")}
+
+
+def write_models(folder: Path, kinds: Mapping[str, Write]) -> dict[str, Path]:
+    """Write models of some kinds; return the paths of their definitions by kind."""
     found = {}
-    for number, (kind, write) in enumerate({**PIXELS, **ROWS, **DETECTORS}.items()):
+    for number, (kind, write) in enumerate(kinds.items()):
         place = folder / str(number)
         place.mkdir(parents=True)
         found[kind] = write(place)
-    return found | {path.stem: path for path in sorted(DEMO.glob("*/*.emd"))}
+    return found

@@ -12,11 +12,13 @@ from geodl_core.catalog.sqlite import SqliteCatalog
 from geodl_core.io.package.package import load_package
 from networks import conv_network, write_emd
 from perfect import write_detector, write_objects
+from registered import DETECTORS, PIXELS, write_models
 from scenes import write_scene
 
 STAGE = Path(__file__).with_name("one_stage.py")
-STAGES = ("ingest", "plan", "shard", "merge", "register")
+STAGES = ("ingest", "load", "plan", "shard", "merge", "register")
 """In the order of a run."""
+OTHERS = {kind: write for kind, write in {**PIXELS, **DETECTORS}.items() if kind in PIXELS or "masks" in kind}
 
 
 def run_stage(stage: str, folder: Path) -> dict[str, Any]:
@@ -29,15 +31,22 @@ def run_stage(stage: str, folder: Path) -> dict[str, Any]:
 
 
 def make_works(folder: Path, kind: str) -> Path:
-    """Write a scene, and register a model of a kind for it."""
+    """Write a scene, and register a model of a kind for it, and others that loading takes more for."""
     if kind == "pixels":
         write_scene(folder)
         conv_network(folder / "net.onnx")
         emd = write_emd(folder)
+    elif kind == "unfollowed":
+        write_scene(folder)
+        emd = PIXELS["scores, unfollowed"](folder)
     else:
         write_objects(folder, [(20, 20, 60, 50, 0), (250, 200, 280, 240, 1), (300, 300, 330, 330, 2)], (400, 420))
         emd = write_detector(folder)
     with SqliteCatalog(folder / "catalog.db") as catalog:
-        item = add_model(catalog, folder / "models", load_package(str(emd)), datetime(2026, 1, 1, tzinfo=UTC))
-    (folder / "model.json").write_text(json.dumps(item))
+        items = {
+            name: add_model(catalog, folder / "models", load_package(str(path)), datetime(2026, 1, 1, tzinfo=UTC))
+            for name, path in {"": emd, **write_models(folder / "sources", OTHERS)}.items()
+        }
+    (folder / "model.json").write_text(json.dumps(items.pop("")))
+    (folder / "models.json").write_text(json.dumps(items))
     return folder

@@ -144,8 +144,8 @@ def read_asset(item: Mapping[str, Any], key: str) -> bytes:
     size = asset.get("file:size")
     if (wanted.startswith(SHA256) and wanted != found) or (size is not None and size != len(content)):
         raise ModelError(
-            f"{where}: {hide_secrets(href)} is not the file that was registered: expected {wanted[4:16]}… of {size} bytes, "
-            f"found {found[4:16]}… of {len(content)} bytes",
+            f"{where}: {hide_secrets(href)} is not the file that was registered: "
+            f"expected {wanted[4:16]}… of {size} bytes, found {found[4:16]}… of {len(content)} bytes",
             hint="restore the file, or remove the model and add it again",
         )
     return content

@@ -54,6 +54,7 @@ from geodl_core.io.package.package_write import file_name, network_bytes, prepro
 from geodl_core.io.store import multihash, storage_errors, write_bytes
 
 PAGE = 500
+PROBE = {"title": "What the network told when it was run once", "type": "application/json", "roles": ["metadata"]}
 NO_PARAMETERS = frozenset({7, 8, 9})
 """ONNX's numbers of int64, string and bool: shapes, labels and switches."""
 
@@ -116,8 +117,8 @@ def add_model(catalog: Catalog, folder: Path, package: ModelPackage, now: dateti
     if PROBE_ASSET in stored:
         item["assets"] = {**item["assets"], PROBE_ASSET: _probe_asset(stored[PROBE_ASSET])}
     if catalog.get_collection(MODELS) is None:
-        catalog.put_collection(_collection())
-    _write_json(folder / "collection.json", _collection(), folder)
+        catalog.put_collection(models_collection())
+    _write_json(folder / "collection.json", models_collection(), folder)
     published = _publish(catalog, folder, [item, *versions], now)
     return next(one for one in published if one["id"] == item_id)
 
@@ -260,9 +261,7 @@ def _links(folder: Path, place: Path, item_id: str) -> list[dict[str, Any]]:
 def _probe_asset(file: StoredFile) -> dict[str, Any]:
     return {
         "href": file.href,
-        "title": "What the network told when it was run once",
-        "type": "application/json",
-        "roles": ["metadata"],
+        **PROBE,
         "file:size": file.size_bytes,
         "file:checksum": file.checksum,
     }
@@ -331,7 +330,8 @@ def _all(catalog: Catalog, query: ItemQuery) -> list[dict[str, Any]]:
         query = ItemQuery(collections=query.collections, filter=query.filter, limit=query.limit, token=page.next_token)
 
 
-def _collection() -> dict[str, Any]:
+def models_collection() -> dict[str, Any]:
+    """Return the Collection of registered models."""
     return {
         "type": "Collection",
         "stac_version": STAC_VERSION,
@@ -345,5 +345,6 @@ def _collection() -> dict[str, Any]:
         "item_assets": {
             "model": {"title": "Network", "roles": ["mlm:model", "mlm:weights"]},
             EMD_ASSET: {"title": "Model definition, verbatim", "type": "application/json", "roles": ["metadata"]},
+            PROBE_ASSET: PROBE,
         },
     }

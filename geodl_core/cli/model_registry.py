@@ -30,38 +30,80 @@ _store = click.option(
     metavar="FOLDER",
     help="Where the files of models lie; needed with a STAC API.  [default: models beside the catalog file]",
 )
+_add_store = click.option(
+    "--store",
+    metavar="FOLDER|URL",
+    help="Where the files of models lie: a folder, or the bucket of a deployment on AWS (s3://…).  "
+    "[default: models beside the catalog file]",
+)
 _json = click.option("--json", "is_json", is_flag=True, help="Print JSON, for machines.")
 
 
 @click.command("add", short_help="Register a model.")
 @click.argument("model")
 @_catalog
-@_store
+@_add_store
 @_json
-def add(model: str, catalog: str | None, store: Path | None, is_json: bool) -> None:
+def add(model: str, catalog: str | None, store: str | None, is_json: bool) -> None:
     """Register a model: copy its files, and put it into the catalog as a STAC Item.
 
     MODEL is a .emd, a .dlpk, an EMD's JSON text, or the .json file of a STAC Item with the MLM extension and an ONNX
     asset. The version is the hash of its content: the same model again changes nothing.
+
+    With --store s3://… it comes to the bucket of a deployment on AWS, whose watches find it there; with --catalog its
+    Item is put into that catalog, too.
 
     \b
     Examples:
       geodl model add landcover.emd
       geodl model add roads.dlpk --catalog results/catalog.db
       geodl model add item.json --catalog https://stac.example.com/v1 --store /data/models
+      geodl model add landcover.emd --store s3://geodl-results
     """
     from geodl_core.catalog.model_versions import reference
-    from geodl_core.catalog.models import add_model, list_models
 
-    where = _where(catalog)
-    folder = _folder(where, store)
-    with _opened(where, create=True) as opened:
-        before = {item["id"] for item in list_models(opened)}
-        item = _with_package(model, lambda package: add_model(opened, folder, package, _now()))
+    item, is_new = _add_to_bucket(model, catalog, store) if is_bucket(store) else _add_here(model, catalog, store)
     if is_json:
         click.echo(json.dumps(item, ensure_ascii=False))
     else:
-        click.echo(f"{'already registered' if item['id'] in before else 'registered'} {reference(item)}")
+        click.echo(f"{'registered' if is_new else 'already registered'} {reference(item)}")
+
+
+def is_bucket(store: str | None) -> bool:
+    """Say whether models are to lie in a bucket of S3."""
+    return store is not None and store.startswith("s3://")
+
+
+def _add_here(model: str, catalog: str | None, store: str | None) -> tuple[dict[str, Any], bool]:
+    """Register a model in a catalog, with its files in a folder; return its Item and whether it is new."""
+    from geodl_core.catalog.models import add_model, list_models
+
+    where = _where(catalog)
+    if store is not None and "://" in store:
+        raise InputError(f"--store {hide_secrets(store)}: expected a folder, or s3://…")
+    folder = _folder(where, None if store is None else Path(store))
+    with _opened(where, create=True) as opened:
+        before = {item["id"] for item in list_models(opened)}
+        item = _with_package(model, lambda package: add_model(opened, folder, package, _now()))
+    return item, item["id"] not in before
+
+
+def _add_to_bucket(model: str, catalog: str | None, store: str | None) -> tuple[dict[str, Any], bool]:
+    """Register a model in a bucket, and in a catalog where one is named; return its Item and whether it is new."""
+    from contextlib import nullcontext
+
+    from geodl_core.service.aws.clients import client, open_bucket
+    from geodl_core.service.aws.register_model import add_model_to_bucket
+
+    bucket, s3, kept = open_bucket(store or ""), client("s3"), []
+    with nullcontext() if catalog is None else _opened(catalog) as opened:
+
+        def bring(package: "ModelPackage") -> dict[str, Any]:
+            item, is_new = add_model_to_bucket(s3, bucket, package, _now(), opened)
+            kept.append(is_new)
+            return item
+
+        return _with_package(model, bring), kept[0]
 
 
 @click.command("list", short_help="Show the registered models.")

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy.typing as npt
 
-from geodl_core.domain.detection.decoder import Decoder
 from geodl_core.domain.emd.definition import Emd
 from geodl_core.domain.model.agreement import is_mistaken, with_fitting_type
 from geodl_core.domain.model.detector import finds_objects, make_detector
@@ -37,7 +36,7 @@ USUAL_RANGE = (0.0, 1.0)
 """Of values that a network takes, where its definition says nothing."""
 
 
-def load_model(package: ModelPackage, is_probed: bool | None = None, decoder: Decoder | None = None) -> Model:
+def load_model(package: ModelPackage, is_probed: bool | None = None) -> Model:
     """Return the model of a package.
 
     Args:
@@ -45,15 +44,13 @@ def load_model(package: ModelPackage, is_probed: bool | None = None, decoder: De
         is_probed: whether the network is run to find how far an answer reaches. None: only where its graph cannot be
             followed and the definition names no padding, so that a run costs nothing more than it must; and not where
             the package holds what it told before.
-        decoder: of a detector, where it was decided before how its answer is read; None: as the package holds it, else
-            the network is run to find out.
 
     Raises:
         ModelError: the definition and the graph disagree, or it is another kind of model; says which ModelType fits.
     """
     repairs = tuple(f"{REPAIRED}{repair}" for repair in package.repairs)
     try:
-        model = _detector(package, decoder) if finds_objects(package.emd) else _pixel_model(package, is_probed)
+        model = _detector(package) if finds_objects(package.emd) else _pixel_model(package, is_probed)
     except ModelError as error:
         raise with_fitting_type(error, package.emd, package.file.graph) from error
     return replace(model, notes=(*repairs, *model.notes))
@@ -78,8 +75,8 @@ def probe_package(package: ModelPackage) -> Probed | None:
     return Probed(reach=probe_of(package.file, package.emd, layout))
 
 
-def _detector(package: ModelPackage, decoder: Decoder | None) -> Model:
-    told = decoder or (package.probed and package.probed.decoder) or _answer_once(package)
+def _detector(package: ModelPackage) -> Model:
+    told = (package.probed and package.probed.decoder) or _answer_once(package)
     model = make_detector(package.emd, package.file.graph, package.name, told, _before(package))
     peak = peak_bytes_per_px(package.file.proto, model.chip_px, model.layout)
     return replace(model, bytes_per_px=peak and ARENA_FACTOR * peak)

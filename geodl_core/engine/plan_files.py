@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from geodl_core.domain.model.probed import Probed
 from geodl_core.domain.plan.plan import shard_count
 from geodl_core.domain.plan.plan_document import MOST_BYTES, PlanDocument, parse_plan
 from geodl_core.domain.result.result import EMD_NAME
@@ -101,6 +102,7 @@ def write_plan(location: str, planned: ScenePlan, package: ModelPackage, origin:
             model_word=origin.model_word,
             model_item_href=origin.model_item_href,
             decoder=planned.model.detector and planned.model.detector.decoder,
+            reach=package.probed and package.probed.reach,
         )
         upload(packed, join(location, MODEL_NAME))
         target = join(location, PLAN_NAME)
@@ -129,11 +131,11 @@ def opened_plan(location: str) -> Iterator[OpenPlan]:
         download(join(base, document.model_file), packed)
         if sha256_file(packed) != document.model_sha256:
             raise ModelError(f"{join(base, document.model_file)}: expected the model that the plan was made with")
-        package = load_package(str(packed))
+        package = replace(load_package(str(packed)), probed=Probed(document.decoder, document.reach))
         # Of the original: the package may hold it in other bytes, under another name.
         job = document.job
         model = replace(
-            load_model(package, decoder=document.decoder),
+            load_model(package),
             name=document.model_name,
             digest=job.model_digest,
             threshold=job.threshold,

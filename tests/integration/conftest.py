@@ -1,5 +1,6 @@
 """The STAC API under test, over each backend that there is."""
 
+import os
 import threading
 import time
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from starlette.testclient import TestClient
 from geodl_core.catalog.api.app import create_app
 from geodl_core.catalog.pgstac.catalog import PgstacCatalog
 from geodl_core.catalog.sqlite import SqliteCatalog
+from cloud import ENVIRONMENT, make_cloud, moto_server
 from postgres import database, running
 from stac_documents import make_collection
 
@@ -84,3 +86,20 @@ def collection(api):
     name = f"c{next(_numbers)}"
     assert api.post("/collections", json=make_collection(name)).status_code == 201
     return name
+
+
+@pytest.fixture(scope="session")
+def aws_endpoint():
+    """The endpoint of AWS as moto plays it, one a session."""
+    with moto_server() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def cloud(aws_endpoint, monkeypatch):
+    """A deployment of its own."""
+    for name in [name for name in os.environ if name.startswith(("AWS_", "GEODL_"))]:
+        monkeypatch.delenv(name)
+    for name, value in (ENVIRONMENT | {"AWS_ENDPOINT_URL": aws_endpoint}).items():
+        monkeypatch.setenv(name, value)
+    return make_cloud()

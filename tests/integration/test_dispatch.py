@@ -328,3 +328,35 @@ def test_the_outbox_is_pruned_behind_the_dispatcher(services):
     assert services.catalog.outbox(0, 1000) == []
     services.catalog.put_item(scene("next"))
     assert dispatch(services) == 1
+
+
+def test_hrefs_that_are_no_urls_stand_in_nobody_s_way(services):
+    """An Item whose asset has an address that no library reads stops none of those that come after it."""
+    watch(services)
+    bad = scene("bad", assets={"red": {"href": "http://[x/red.tif", "type": "image/tiff"}})
+    assert publish(services, bad, "body")[0].outcome == "published"
+    services.catalog.put_item(scene("good"))
+    dispatch(services)
+    assert "good" in [run.item_id for run in runs(services)]
+    assert services.catalog.outbox(read_cursor(services.ledger, dispatching.CURSOR), 10) == []
+
+
+def test_what_was_published_during_a_pause_stays_unrun(services):
+    """After a watch was let go on neither the outbox nor a reconcile scan orders what appeared while it was paused."""
+    known, late = Known(), Known()
+    begin = datetime.now(UTC)
+    services.ledger.clock = begin.timestamp
+    watch(services)
+    pause_watch(services.ledger, "w", is_paused=True)
+    during = (begin + timedelta(hours=1)).isoformat()
+    services.catalog.put_item(scene("during", properties={"created": during, "updated": during}))
+    services.ledger.clock = (begin + timedelta(hours=2)).timestamp
+    pause_watch(services.ledger, "w", is_paused=False)
+    # To let one go on that is not paused changes nothing.
+    services.ledger.clock = (begin + timedelta(hours=4)).timestamp
+    pause_watch(services.ledger, "w", is_paused=False)
+    after = (begin + timedelta(hours=3)).isoformat()
+    services.catalog.put_items([scene("after", properties={"created": after, "updated": after})])
+    dispatch(services, known)
+    reconcile(services, late)
+    assert [run.item_id for run in runs(services)] == ["after"]

@@ -1,11 +1,14 @@
 """The ledger of runs, over each database: placed, lent, lost, tried again, ended, begun anew."""
 
+from dataclasses import replace
+
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
 
 from geodl_core.domain.run.state import FINAL, MOST_TRIES, STATES, pause_s
 from geodl_core.errors import CatalogError, InputError
+from geodl_core.service.ledger import runs
 from geodl_core.service.ledger.cursors import move_cursor, read_cursor
 from geodl_core.service.ledger.leases import (
     beat,
@@ -32,7 +35,7 @@ from geodl_core.service.ledger.runs import (
     read_run,
     retry_run,
 )
-from geodl_core.service.ledger.tables import RUNS, UNITS
+from geodl_core.service.ledger.tables import PAYLOADS, RUNS, UNITS
 from ledgers import DAY_S, NOON, PERMANENT, TRANSIENT, Clock, an_order, compute, crew, empty_ledger, facts
 from ledgers import place as order
 
@@ -550,6 +553,46 @@ def test_pruning_forgets_old_runs_alone(ledger, clock):
     assert history(ledger, old) == [] != history(ledger, young)
     assert read_payload(ledger, read_run(ledger, young).payload)["id"] == "young"
     assert place_orders(ledger, [an_order("old")])[0].is_new
+
+
+def test_pruning_takes_some_at_a_time(ledger, clock, monkeypatch):
+    """However much there is to forget, others get their turn to write in between; what is used still is kept."""
+    monkeypatch.setattr(runs, "MOST_PRUNED", 2)
+    order(ledger, "a", "b", "c")
+    for _ in range(3):
+        compute(ledger)
+    clock.wait(100)
+    (shared,) = order(ledger, "a", collection="other")
+    assert [prune_runs(ledger, clock.now - 50) for _ in range(3)] == [2, 1, 0]
+    assert read_payload(ledger, read_run(ledger, shared).payload)["id"] == "a"
+    with ledger.reading() as connection:
+        assert connection.execute(sa.select(sa.func.count()).select_from(PAYLOADS)).scalar_one() == 1
+
+
+def test_lost_work_is_planned_anew_within_bounds(ledger, clock):
+    """Where plan or parts have gone another attempt begins and all leases end; after five attempts the run fails."""
+    lost = replace(PERMANENT, state="failed", is_work_lost=True)
+    run_id = begun(ledger, shards=2)
+    for attempt in range(1, MOST_TRIES + 1):
+        first, second = (lease_work(ledger, crew(name, kinds=("shard",))) for name in ("one", "two"))
+        assert failed(ledger, first.lease, lost)
+        assert not beat(ledger, second.lease, 1)
+        run = read_run(ledger, run_id)
+        if attempt == MOST_TRIES:
+            break
+        assert (run.state, run.attempt, run.tiles_done) == ("queued", attempt + 1, 0)
+        assert lease_work(ledger, crew()) is None
+        clock.wait(pause_s(attempt, 1.0))
+        assert planned(ledger, lease_work(ledger, crew(kinds=("plan",))).lease, facts())
+    assert (run.state, run.attempt, run.error["class"]) == ("failed", MOST_TRIES, PERMANENT.kind)
+
+
+def test_workers_of_long_ago_are_forgotten(ledger, clock):
+    """Each process has a name of its own: those of last month are not kept for ever."""
+    lease_work(ledger, crew("old"))
+    clock.wait(30 * DAY_S)
+    lease_work(ledger, crew("new"))
+    assert {row["name"] for row in workers(ledger, 0)} == {"new"}
 
 
 def test_a_cursor_moves_for_one_follower(ledger):

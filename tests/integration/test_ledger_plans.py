@@ -5,7 +5,7 @@ from sqlalchemy import event
 
 from geodl_core.service.ledger.leases import beat, lease_work, planned, shards_done
 from geodl_core.service.ledger.next_unit import FEW_UNITS
-from geodl_core.service.ledger.runs import RunFilter, history, list_runs, place_orders, read_run
+from geodl_core.service.ledger.runs import RunFilter, history, list_runs, place_orders, prune_runs, read_run
 from ledgers import Clock, an_order, crew, empty_ledger, facts
 
 WHOLE = ("SCAN runs", "SCAN units", "SCAN history")
@@ -29,6 +29,8 @@ def test_no_query_of_a_worker_goes_through_a_whole_table(tmp_path, count):
         history(ledger, None, after=3)
         list_runs(ledger, RunFilter(states=("failed",)))
         list_runs(ledger, RunFilter(watch="fields"))
+        prune_runs(ledger, 0.0)
+        prune_runs(ledger, 1e12)
         with ledger.reading() as connection:
             for statement, values in asked:
                 if statement.split()[0] in ("SELECT", "UPDATE", "DELETE"):

@@ -402,3 +402,27 @@ def test_the_landing_page_gets_its_links(api):
     for relation, path, _, _ in process_links():
         assert relation.startswith("http://www.opengis.net/def/rel/ogc/1.0/")
         assert api.get(f"/{path}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "watch=%00",
+        "processID=a%00b",
+        "item=s2/%00",
+        "before=1,%00",
+        "before=x,y",
+        "minDuration=nan",
+        "since=9999-99-99",
+    ],
+)
+def test_lists_of_what_no_database_takes_are_refused(api, query):
+    """Whatever stands in a question for jobs, the answer says that it does not serve, not that the server is away."""
+    require_problem(api.get(f"/jobs?{query}"), 400)
+
+
+def test_places_beyond_any_history_are_refused(api, ledger):
+    """A number that no line of history can have is refused, and no fault of the server."""
+    run_id = place_orders(ledger, [an_order()])[0].run_id
+    for what in ("history", "logs"):
+        require_problem(api.get(f"/jobs/{run_id}/{what}?after={10**20}"), 400)

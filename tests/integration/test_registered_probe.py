@@ -13,7 +13,7 @@ import pytest
 
 import registered
 from geodl_core.catalog.model_files import PROBE_ASSET, load_registered
-from geodl_core.catalog.models import add_model, find_model, list_models
+from geodl_core.catalog.models import add_model, find_model, list_models, remove_model
 from geodl_core.catalog.sqlite import SqliteCatalog
 from geodl_core.domain.model.object_classifier import ObjectClassifier
 from geodl_core.engine.load_any import load_any
@@ -25,6 +25,7 @@ from geodl_core.io.stac import read_item
 from items import write_item
 from networks import write_emd
 from scenes import write_raster
+from schemas import require_valid
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 HEAVY = ("contourpy", "geopandas", "onnxruntime", "pandas", "pyarrow", "pyogrio", "scipy")
@@ -154,6 +155,8 @@ def test_adding_again_brings_the_file(tmp_path: Path, paths: dict[str, str]) -> 
         writes = catalog.outbox(0, 100)
         assert add_model(catalog, tmp_path / "models", package, NOW + timedelta(days=3)) == again
         assert catalog.outbox(0, 100) == writes
+        remove_model(catalog, tmp_path / "models", again, NOW)
+        assert not Path(beside).parent.exists()
 
 
 def test_a_definition_spaced_otherwise(tmp_path: Path, paths: dict[str, str]) -> None:
@@ -234,6 +237,14 @@ def test_a_network_that_does_not_run_is_not_registered(tmp_path: Path) -> None:
         with pytest.raises(ModelError, match="onnxruntime"):
             add_model(catalog, tmp_path / "models", package, NOW)
         assert list_models(catalog) == []
+
+
+@pytest.mark.shared
+def test_items_are_valid(items: dict[str, dict[str, Any]], shared: Path) -> None:
+    """Items with the file among their assets are valid."""
+    for kind in ("yolo", "scores, unfollowed"):
+        assert PROBE_ASSET in items[kind]["assets"]
+        require_valid(items[kind], shared)
 
 
 def test_rows_are_kept_apart(items: dict[str, dict[str, Any]]) -> None:

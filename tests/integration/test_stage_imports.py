@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from layers import read_table
-from stages import make_works, run_stage
+from stages import STAGES, make_works, run_stage
 
 FUNCTIONS = {function.name: function for function in read_table().functions}
 
@@ -16,19 +16,21 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, dict[s
     found: dict[str, dict[str, dict[str, Any]]] = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GEODL_CACHE", str(tmp_path_factory.mktemp("cache")))
-        for kind in ("pixels", "objects"):
+        for kind in ("pixels", "objects", "unfollowed"):
             folder = make_works(tmp_path_factory.mktemp(kind), kind)
-            found[kind] = {
-                stage: run_stage(stage, folder) for stage in ("ingest", "plan", "shard", "merge", "register")
-            }
+            found[kind] = {stage: run_stage(stage, folder) for stage in STAGES}
     return found
 
 
 CASES = [
     ("ingest", "pixels", "ingest"),
+    ("load", "pixels", "plan"),
     ("plan", "pixels", "plan"),
     ("plan", "objects", "plan"),
+    ("plan", "unfollowed", "plan"),
     ("merge", "pixels", "merge_raster"),
+    ("merge", "unfollowed", "merge_raster"),
+    ("register", "unfollowed", "register"),
     ("register", "pixels", "register"),
 ]
 

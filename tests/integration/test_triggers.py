@@ -28,6 +28,7 @@ from geodl_core.service.server.publish_api import publish_router
 from geodl_core.service.triggers.folder import REFUSED_NAME, WatchedFolder, publish_folder_once
 from geodl_core.service.triggers.local import read_publication
 from geodl_core.service.triggers.publish import publish, small_collection
+from geodl_core.service.triggers.send import send
 from scenes import write_raster
 from schemas import require_valid
 from servers import FileServer
@@ -347,6 +348,37 @@ def test_files_that_are_written_are_waited_for(services, tmp_path):
         clock[0] += timedelta(seconds=0.6)
     publish_folder_once(timed, waiting, told.append)
     assert outcomes(told) == ["published"]
+
+
+def test_files_are_taken_though_the_clock_is_set_back(services, tmp_path):
+    """A clock that jumps back by a day does not keep a file waiting for a day."""
+    clock = [datetime(2026, 5, 2, tzinfo=UTC)]
+    timed = replace(services, now=lambda: clock[0])
+    waiting = WatchedFolder(tmp_path / "slow", settle_s=1.0)
+    waiting.path.mkdir()
+    (waiting.path / "i.json").write_text(json.dumps(scene()))
+    told = []
+    publish_folder_once(timed, waiting, told.append)
+    clock[0] -= timedelta(days=1)
+    for _ in range(2):
+        publish_folder_once(timed, waiting, told.append)
+        clock[0] += timedelta(seconds=1.5)
+    assert outcomes(told) == ["published"]
+
+
+def test_numbers_beyond_all_bounds_are_refused(services):
+    """A coordinate that no float holds is refused with its Item, and the others of the envelope are published."""
+    bad = scene("bad", geometry={"type": "Point", "coordinates": [10**400, 0]})
+    found = publish(services, {"type": "FeatureCollection", "features": [bad, scene("good")]}, "body")
+    assert [one.outcome for one in found] == ["refused", "published"]
+
+
+def test_a_token_is_not_sent_in_the_clear():
+    """Publishing to another machine with a token wants https; an address that is none is said to be none."""
+    with pytest.raises(InputError, match="expected https"):
+        send("http://geodl.example.com", "gdl_s3cret", scene(), None)
+    with pytest.raises(InputError, match=r"expected an http\(s\) address"):
+        send("http://[", None, scene(), None)
 
 
 def test_bad_files_are_listed_and_others_published(services, folder):

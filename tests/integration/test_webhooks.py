@@ -34,7 +34,7 @@ from geodl_core.service.webhooks.subscriptions import (
     remove_webhook,
 )
 from geodl_core.service.webhooks.tables import DELIVERIES, prepare_webhooks
-from ledgers import PERMANENT, TRANSIENT, Clock, an_order, compute, crew, empty_ledger, facts
+from ledgers import DAY_S, PERMANENT, TRANSIENT, Clock, an_order, compute, crew, empty_ledger, facts
 from ledgers import place as order
 
 BASE = "https://geodl.example.com/"
@@ -523,3 +523,31 @@ def test_commands_add_test_list_and_remove(tmp_path, receiver):
     assert "0 message" in geodl_here("webhook", "redeliver", webhook_id, *catalog).stdout
     assert geodl_here("webhook", "remove", webhook_id, *catalog).returncode == 0
     assert geodl_here("webhook", "list", *catalog).stdout == "no webhooks\n"
+
+
+def test_one_that_does_not_take_messages_is_tried_once_a_step(ledger, receiver):
+    """A receiver that has refused one message keeps the others waiting for one try only, however many wait for it."""
+    with receiving() as deaf:
+        deaf.status = 500
+        subscribe(ledger, deaf)
+        subscribe(ledger, receiver)
+        order(ledger, "a", "b", "c")
+        for _ in range(3):
+            compute(ledger)
+        deliver_once(ledger, HOW)
+        assert len(deaf.got) == 1
+        assert len(receiver.got) == 3
+
+
+def test_messages_that_are_dead_for_long_are_forgotten(ledger, clock, receiver):
+    """A receiver that is gone for good does not fill the ledger for ever."""
+    webhook, _ = subscribe(ledger, receiver)
+    receiver.status = 410
+    order(ledger, "old", "new")
+    for _ in range(2):
+        compute(ledger)
+        for tries in range(1, MOST_TRIES + 1):
+            deliver_once(ledger, HOW)
+            clock.wait(pause_s(tries, 0.5) + 1)
+        assert read_webhook(ledger, webhook.id).dead == 1
+        clock.wait(60 * DAY_S)

@@ -10,11 +10,8 @@ from pathlib import Path
 
 import pytest
 import requests
-import uvicorn
-from fastapi import FastAPI
 from moto.server import ThreadedMotoServer
 
-from geodl_core.catalog.api.responses import answer_errors
 from geodl_core.catalog.sqlite import SqliteCatalog
 from geodl_core.domain.run.options import command_options
 from geodl_core.engine.open_worker import Means
@@ -25,11 +22,10 @@ from geodl_core.service.ledger.database import Ledger
 from geodl_core.service.ledger.leases import Crew, beat, lease_work, log_lines
 from geodl_core.service.ledger.runs import cancel_run, history, retry_run
 from geodl_core.service.server.services import Services
-from geodl_core.service.server.work_api import work_router
 from geodl_core.service.work.queue import LedgerQueue
 from geodl_core.service.work.steps import Site
 from geodl_core.service.work.worker import Shift, work_on
-from orders import end, make_works, place, run_now, start_worker, wait_for
+from orders import end, lending, make_works, place, run_now, start_worker, wait_for
 from runs import NOW, data_files
 
 SHAPE = (700, 900)
@@ -265,23 +261,6 @@ def store(monkeypatch):
         yield "s3://bucket/runs"
     finally:
         server.stop()
-
-
-@contextmanager
-def lending(services):
-    """A server that lends work; its address."""
-    app = FastAPI()
-    answer_errors(app)
-    app.include_router(work_router(services))
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        wait_for(lambda: server.started, "server")
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 def test_workers_elsewhere_share_a_run_and_one_is_killed(works, monkeypatch):

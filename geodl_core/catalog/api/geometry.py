@@ -1,7 +1,7 @@
 """GeoJSON geometries from outside, checked as RFC 7946 defines them; repairs are for files, not for publishers."""
 
 from collections.abc import Iterator, Mapping
-from math import isfinite
+from math import inf
 from typing import Any
 
 from geodl_core.errors import ItemError
@@ -50,5 +50,5 @@ def _check_position(name: str, position: Any) -> None:
     if not is_position or not all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in position):
         raise ItemError(f"{name}: geometry: expected positions of 2 or 3 numbers, found {str(position)[:40]}")
     # Longitudes beyond 180 are how some write what crosses the antimeridian.
-    if not all(map(isfinite, position)) or abs(position[1]) > 90 or abs(position[0]) > 540:
+    if not all(abs(one) < inf for one in position) or abs(position[1]) > 90 or abs(position[0]) > 540:
         raise ItemError(f"{name}: geometry: expected degrees (OGC:CRS84), found {str(position)[:40]}")

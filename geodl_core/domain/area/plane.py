@@ -11,6 +11,8 @@ from shapely.geometry.base import BaseGeometry
 _WORLD = box(-180, -90, 180, 90)
 FARTHEST = 1080
 """Degrees: what reaches further is cut into so many pieces that somebody must have meant metres."""
+_NO_GEOMETRY = (LookupError, ValueError, TypeError, AttributeError, RecursionError, OverflowError)
+"""What shapely raises, beside its own, for JSON that is none."""
 
 
 def plane_geometry(geojson: Any, wraps: bool = False) -> BaseGeometry:
@@ -29,7 +31,7 @@ def plane_geometry(geojson: Any, wraps: bool = False) -> BaseGeometry:
     try:
         with np.errstate(invalid="ignore"):
             geometry = shapely.force_2d(shape(geojson))
-    except (shapely.errors.ShapelyError, LookupError, ValueError, TypeError, AttributeError, RecursionError) as err:
+    except (*_NO_GEOMETRY, shapely.errors.ShapelyError) as err:
         raise ValueError(f"expected a GeoJSON geometry, found {str(geojson)[:60]}") from err
     # Bounds leave out what is no number.
     points = shapely.get_coordinates(geometry)

@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from geodl_core.domain.detection.decoder import Decoder
+from geodl_core.domain.network.reach import Reach
 from geodl_core.domain.plan.job import Arguments, Job, job_id
 from geodl_core.domain.plan.plan import Plan, live_tiles
 from geodl_core.domain.scene.item import Band
@@ -55,6 +56,8 @@ class PlanDocument(BaseModel):
     model_item_href: str | None
     decoder: Decoder | None = None
     """Of a detector: how its answer is read, so that every machine reads it alike, and none has to find out."""
+    reach: Reach | None = None
+    """As the network's answers showed it when the model was registered, where its graph does not tell."""
 
     @property
     def radiometry(self) -> Radiometry:

@@ -74,10 +74,16 @@ def _content(item: Mapping[str, Any]) -> dict[str, Any]:
 def _version(asset: Any) -> list[Any]:
     """Return what tells one version of an asset from another, as far as the Item says it.
 
-    Of the href only the path: hosts mirror one another, and queries hold signatures.
+    Of the href only the path: hosts mirror one another, and queries hold signatures. One that is no URL stands for
+    itself: that it cannot be read is said when it is run.
     """
     if not isinstance(asset, Mapping):
         return []
     if asset.get("file:checksum"):
         return [asset["file:checksum"]]
-    return [urlsplit(str(asset.get("href"))).path, asset.get("file:size")]
+    href = str(asset.get("href"))
+    try:
+        path = urlsplit(href).path
+    except ValueError:
+        path = href
+    return [path, asset.get("file:size")]

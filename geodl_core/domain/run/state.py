@@ -21,7 +21,8 @@ FOLLOWING: dict[State, tuple[State, ...]] = {
 
 MOST_TRIES = 5
 """Of one unit of work."""
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 600.0
+FIRST_PAUSE_S, FACTOR, LONGEST_PAUSE_S = 2.0, 4.0, 600.0
+"""Before the second try, and what it grows by: five tries outlast a service that is away for a minute."""
 
 
 def is_transient(error: GeodlError) -> bool:
@@ -44,5 +45,5 @@ def pause_s(tries: int, chance: float) -> float:
         tries: that failed so far, from 1.
         chance: uniform in [0, 1).
     """
-    longest = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** (tries - 1))
+    longest = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * FACTOR ** (tries - 1))
     return longest * (0.5 + 0.5 * chance)

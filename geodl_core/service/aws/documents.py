@@ -1,7 +1,7 @@
 """Small documents in the bucket: orders, Items, indices of models. boto3 alone, which every function has."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote
@@ -36,12 +36,12 @@ def read_document(s3: Any, url: str) -> Any:
                 return None
             raise
         content = answer["Body"].read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise DataError(f"{url}: expected a document of {MOST_BYTES >> 20} MB at most, found a larger one")
     try:
-        if len(content) > MOST_BYTES:
-            raise ValueError("it is too large")
         return json.loads(content)
-    except ValueError as error:
-        raise DataError(f"{url}: expected a JSON document of {MOST_BYTES >> 20} MB at most ({error})") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{url}: expected a JSON document, found something else ({error})") from error
 
 
 def write_document(s3: Any, url: str, document: Any) -> None:
@@ -55,6 +55,19 @@ def write_document(s3: Any, url: str, document: Any) -> None:
     content = json.dumps(document, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
     with bucket_errors(url):
         s3.put_object(Bucket=bucket, Key=key, Body=content, ContentType="application/json")
+
+
+def write_lines(s3: Any, url: str, documents: Sequence[Any]) -> None:
+    """Write a file with a line of JSON for each document.
+
+    Raises:
+        InputError: it may not be written.
+        StoreError: the store does not answer.
+    """
+    bucket, key = place(url)
+    content = "".join(json.dumps(one, separators=(",", ":"), sort_keys=True) + "\n" for one in documents)
+    with bucket_errors(url):
+        s3.put_object(Bucket=bucket, Key=key, Body=content.encode(), ContentType="application/jsonl")
 
 
 def folder_names(s3: Any, url: str) -> list[str]:

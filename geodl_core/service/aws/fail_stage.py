@@ -13,9 +13,7 @@ from geodl_core.service.aws.ledger import CloudRun, DynamoLedger, move_run, read
 LAST_LINES = 20
 
 
-def fail_stage(
-    ledger: DynamoLedger, event: dict[str, Any], logs: tuple[Any, str] | None = None
-) -> dict[str, Any]:
+def fail_stage(ledger: DynamoLedger, event: dict[str, Any], logs: tuple[Any, str] | None = None) -> dict[str, Any]:
     """Write down why a run failed.
 
     A run that has ended, or is at another attempt by now, is left as it is: of many shards that fail the first one
@@ -62,9 +60,7 @@ def end_run(ledger: DynamoLedger, run: CloudRun, failure: Failure) -> bool:
 def last_lines(client: Any, group: str, stream: str) -> str:
     """Return what a job wrote last; nothing where that cannot be had, since it only explains."""
     try:
-        found = client.get_log_events(
-            logGroupName=group, logStreamName=stream, limit=LAST_LINES, startFromHead=False
-        )
+        found = client.get_log_events(logGroupName=group, logStreamName=stream, limit=LAST_LINES, startFromHead=False)
     except (ClientError, BotoCoreError):
         return ""
     return "\n".join(str(event["message"]) for event in found["events"])

@@ -1,7 +1,7 @@
 """From a message to executions: its Items, the watches that they match, what those order, each started once."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -183,7 +183,7 @@ def _item_of(deployment: Deployment, message: Message, catalog: Lookup | None) -
         raise ItemError(str(message.problem))
     if message.href.startswith(f"{deployment.bucket.url}/{LARGE}/"):
         found = read_document(deployment.s3, message.href)
-        if not isinstance(found, dict) or found.get("type") != "Feature":
+        if not isinstance(found, Mapping) or found.get("type") != "Feature":
             raise ItemError(f"{message.href}: expected an Item, found none; it may have been too long ago")
         return found
     from geodl_core.service.triggers.fetch import fetch_item  # noqa: PLC0415  # 0.3 s, for such messages alone
@@ -191,7 +191,7 @@ def _item_of(deployment: Deployment, message: Message, catalog: Lookup | None) -
     return fetch_item(message.href)
 
 
-def _of_catalog(key: tuple[str, str], catalog: Callable[[str, str], Mapping[str, Any] | None] | None) -> Any:
+def _of_catalog(key: tuple[str, str], catalog: Lookup | None) -> Mapping[str, Any]:
     name = "/".join(key)
     if catalog is None:
         raise ItemError(f"{name}: expected an Item, found its name alone, and no catalog is configured to look it up")

@@ -77,7 +77,17 @@ def result_item_url(bucket: Bucket, collection: str, result_id: str) -> str:
 
 def shard_list(of: int) -> bytes:
     """Return the list of a run's shards, which the state machine maps over: a line of JSON each."""
-    return ""._beside(f'{{"n":{n}}}\n' for n in range(of)).encode()
+    return "".join(f'{{"n":{n}}}\n' for n in range(of)).encode()
+
+
+def backfill_url(bucket: Bucket, name: str, number: int) -> str:
+    """Return where a list of a back-fill's runs lies, a line of JSON each."""
+    return _beside(bucket.url, WORK, "backfills", safe_name(name), f"{number:05d}.jsonl")
+
+
+def backfill_key(bucket: Bucket, name: str, number: int) -> str:
+    """Return the key of a list of a back-fill's runs."""
+    return f"{bucket.prefix}{WORK}/backfills/{safe_name(name)}/{number:05d}.jsonl"
 
 
 def large_url(bucket: Bucket, digest: str) -> str:

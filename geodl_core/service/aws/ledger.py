@@ -78,13 +78,14 @@ class Claim:
     is_new: bool
 
 
-def claim_order(ledger: DynamoLedger, order: Order, most_per_day: int | None) -> Claim:
+def claim_order(ledger: DynamoLedger, order: Order, most_per_day: int | None, held_until: float | None = None) -> Claim:
     """Put a run into the table, if it is not there: of many who try at once one succeeds.
 
     Args:
         ledger: where.
         order: what to run.
         most_per_day: brake of its watch, None for none.
+        held_until: time until which nobody but a back-fill starts it; None for no such time.
 
     Raises:
         CatalogError: the table does not answer.
@@ -95,7 +96,8 @@ def claim_order(ledger: DynamoLedger, order: Order, most_per_day: int | None) ->
         found = read_run(ledger, run_id)
         if found is not None:
             return Claim(found, is_new=False)
-        row = _row(order, run_id, now, now if day == today else float(day * DAY_S))
+        not_before = now if day == today else float(day * DAY_S)
+        row = _row(order, run_id, now, not_before if held_until is None else max(not_before, held_until))
         if _put(ledger, row, (order.watch, day, most_per_day)):
             return Claim(_run(row), is_new=True)
     raise CatalogError(f"watch {order.watch}: its brake puts runs off by more than {MOST_DAYS // 366} years")
@@ -169,7 +171,7 @@ class StatePage:
     """That ordered them first; None for any."""
 
 
-def list_by_state(ledger: DynamoLedger, state: State, asked: StatePage = StatePage()) -> list[CloudRun]:  # noqa: B008
+def list_by_state(ledger: DynamoLedger, state: State, asked: StatePage = StatePage()) -> list[CloudRun]:
     """Return runs in a state by the index, which may lag behind the table for a moment."""
     terms, values = ["state_pk = :state"], {":state": f"STATE#{state}"}
     if asked.edge is not None:
@@ -311,7 +313,7 @@ def _key(run_id: str) -> dict[str, str]:
 
 def _run(row: Mapping[str, Any]) -> CloudRun:
     optional = {name: plain(row.get(name)) for name in ("watch", "item_collection", "result", "error", "job_id")}
-    counts = {name: int(row.get(name, 0)) for name in ("shards", "tiles")}
+    counts: dict[str, Any] = {name: int(row.get(name, 0)) for name in ("shards", "tiles")}
     names = ("id", "state", "attempt", "priority", "item_id", "model", "created", "updated", "not_before", "is_forced")
     return CloudRun(**optional, **counts, **{name: plain(row[name]) for name in names})
 

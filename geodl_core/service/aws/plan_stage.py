@@ -14,7 +14,6 @@ from geodl_core.engine.plan_files import PLAN_NAME, RunWishes, write_plan
 from geodl_core.engine.plan_mosaic import plan_items
 from geodl_core.engine.plan_scene import ScenePlan
 from geodl_core.engine.result_place import forget_work, is_result_whole, result_id
-from geodl_core.errors import InputError
 from geodl_core.io.remote.objects import join, write_object
 from geodl_core.service.aws.documents import read_document
 from geodl_core.service.aws.estimate import merge_way
@@ -28,10 +27,11 @@ from geodl_core.service.aws.layout import (
     shards_url,
     work_url,
 )
-from geodl_core.service.aws.ledger import CloudRun, DynamoLedger, move_run, read_run
+from geodl_core.service.aws.ledger import CloudRun, DynamoLedger, move_run
 from geodl_core.service.aws.orders import read_kept_order
 from geodl_core.service.aws.rates import read_rate, shard_pixels, shards_for
 from geodl_core.service.aws.registry import load_from_bucket
+from geodl_core.service.aws.runs import current_run
 from geodl_core.service.jobs.allowed_item import allowed_item
 from geodl_core.service.jobs.read_job import AskedJob, job_of
 
@@ -51,22 +51,6 @@ class StageSite:
     """boto3's client."""
     shard_s: float = 300.0
     """Seconds of work that a job should have."""
-
-
-def current_run(ledger: DynamoLedger, event: dict[str, Any]) -> CloudRun:
-    """Return the run that an execution is about, as far as it has begun.
-
-    Raises:
-        InputError: there is none, it was ended, or another attempt has taken its place.
-        CatalogError: the ledger does not answer.
-    """
-    run_id, attempt = str(event["run_id"]), int(event["attempt"])
-    run = read_run(ledger, run_id)
-    if run is None:
-        raise InputError(f"no run {run_id[:12]}")
-    if run.attempt != attempt or run.state in ("cancelled", "failed", "invalid"):
-        raise InputError(f"run {run_id[:8]}: attempt {attempt} is over, found it {run.state} at attempt {run.attempt}")
-    return run
 
 
 def plan_stage(site: StageSite, event: dict[str, Any]) -> dict[str, Any]:

@@ -229,9 +229,7 @@ def _watch(row: Mapping[str, Any]) -> CloudWatch:
     name = str(row["pk"]).removeprefix("WATCH#")
     # boto3 wraps what is binary; both forms turn into bytes.
     watch = read_watch(json.loads(zlib.decompress(bytes(row["document"]))), f"watch {name}")
-    return CloudWatch(
-        watch, bool(row["is_paused"]), int(row["revision"]), float(row["created"]), float(row["updated"])
-    )
+    return CloudWatch(watch, bool(row["is_paused"]), int(row["revision"]), float(row["created"]), float(row["updated"]))
 
 
 def _key(name: str) -> dict[str, str]:

@@ -36,6 +36,8 @@ __all__ = [
 ]
 MOST_LOG_LINES = 2_000
 """Of a run."""
+FORGOTTEN_S = 7 * 86_400.0
+"""Workers that were not heard of for so long are not kept in mind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ class Failure:
     is_transient: bool
     state: State
     """Of the run where it is not tried again."""
+    is_work_lost: bool = False
+    """Plan or parts of the run are not there any more: it has to be planned anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,13 +209,16 @@ def finished(ledger: Ledger, lease: str, result: tuple[str, str], facts: Planned
 
 
 def failed(ledger: Ledger, lease: str, failure: Failure, chance: Callable[[], float] = random) -> bool:
-    """Note that work failed: it is tried again after a pause, or ends its run."""
+    """Note that work failed: it is tried again after a pause, its run is planned anew, or ends."""
     with ledger.writing() as connection:
         run = _leased_run(connection, lease)
         if run is None:
             return False
         now = ledger.clock()
         rows = connection.execute(sa.select(UNITS).where(UNITS.c.lease == lease)).mappings().all()
+        if failure.is_work_lost and run.attempt < MOST_TRIES:
+            _plan_anew(connection, run, now, pause_s(run.attempt, chance()), f"{_name(rows)}: {failure.message}")
+            return True
         tries = max(int(row["tries"]) for row in rows) + 1
         _fail(connection, run, (failure, _name(rows), str(rows[0]["worker"])), tries, now)
         if failure.is_transient and tries < MOST_TRIES:
@@ -308,6 +315,14 @@ def _fail(
     move(connection, run.id, failure.state, now, said)
 
 
+def _plan_anew(connection: sa.Connection, run: Run, now: float, after_s: float, why: str) -> None:
+    """Begin another attempt; whoever computes for the one that is given up notices with the next heartbeat."""
+    connection.execute(UNITS.delete().where(UNITS.c.run_id == run.id))
+    connection.execute(RUNS.update().where(RUNS.c.id == run.id).values(attempt=run.attempt + 1, tiles_done=0))
+    move(connection, run.id, "queued", now, f"planned anew after {why}")
+    open_units(connection, run.id, "plan", (0,), now + after_s)
+
+
 def _name(rows: Sequence[sa.RowMapping]) -> str:
     first, last = rows[0], rows[-1]
     if first["kind"] != "shard":
@@ -328,7 +343,9 @@ def _leased_run(connection: sa.Connection, lease: str) -> Run | None:
 
 def _see(ledger: Ledger, connection: sa.Connection, crew: Crew, doing: str) -> None:
     values = {"roles": " ".join(crew.kinds), "seen": ledger.clock(), "doing": doing}
-    if not insert_new(ledger, connection, WORKERS, {"name": crew.name, **values}):
+    if insert_new(ledger, connection, WORKERS, {"name": crew.name, **values}):
+        connection.execute(WORKERS.delete().where(WORKERS.c.seen < ledger.clock() - FORGOTTEN_S))
+    else:
         connection.execute(WORKERS.update().where(WORKERS.c.name == crew.name).values(**values))
 
 

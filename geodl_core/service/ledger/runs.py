@@ -18,8 +18,12 @@ from geodl_core.service.ledger.database import Ledger, insert_new
 from geodl_core.service.ledger.tables import ASKS, HISTORY, LOG_LINES, PAYLOADS, RUNS, UNITS
 
 DAY_S = 86_400
+MOST_SEQ = 2**31 - 1
+"""Of a line of history or log, in any database."""
 MOST_TEXT = 2_000
 """Characters of a line of history or log."""
+MOST_PRUNED = 1_000
+"""Runs forgotten at a time: others wait for their turn to write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,17 +273,24 @@ def open_units(
 
 
 def prune_runs(ledger: Ledger, before: float) -> int:
-    """Forget runs that ended before a time, with their history and logs; return how many.
+    """Forget some of the runs that ended before a time, with their history and logs; return how many.
 
     The results stay. The same order places a new run then, which finds them.
     """
-    ended = sa.select(RUNS.c.id).where(RUNS.c.state.in_(FINAL), RUNS.c.finished < before)
+    ended = sa.select(RUNS.c.id, RUNS.c.payload).where(RUNS.c.finished < before)
+    ended = ended.order_by(RUNS.c.finished).limit(MOST_PRUNED)
+    with ledger.reading() as connection:
+        if connection.execute(ended).first() is None:
+            return 0
     with ledger.writing() as connection:
+        rows = connection.execute(ended).all()
+        ids, payloads = [row.id for row in rows], {row.payload for row in rows}
         for table in (HISTORY, LOG_LINES, ASKS):
-            connection.execute(table.delete().where(table.c.run_id.in_(ended)))
-        count = connection.execute(RUNS.delete().where(RUNS.c.id.in_(ended))).rowcount
-        connection.execute(PAYLOADS.delete().where(~PAYLOADS.c.digest.in_(sa.select(RUNS.c.payload))))
-    return count
+            connection.execute(table.delete().where(table.c.run_id.in_(ids)))
+        connection.execute(RUNS.delete().where(RUNS.c.id.in_(ids)))
+        is_used = sa.select(RUNS.c.id).where(RUNS.c.payload == PAYLOADS.c.digest).exists()
+        connection.execute(PAYLOADS.delete().where(PAYLOADS.c.digest.in_(payloads), ~is_used))
+    return len(rows)
 
 
 def _place(ledger: Ledger, connection: sa.Connection, ready: ReadyOrder, brakes: Mapping[str, int]) -> Placed:

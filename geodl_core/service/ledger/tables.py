@@ -55,6 +55,8 @@ sa.Index("runs_watch", RUNS.c.watch, RUNS.c.day)
 sa.Index("runs_job", RUNS.c.job_id)
 sa.Index("runs_updated", RUNS.c.updated)
 sa.Index("runs_created", RUNS.c.created.desc(), RUNS.c.id.desc())
+sa.Index("runs_finished", RUNS.c.finished)
+sa.Index("runs_payload", RUNS.c.payload)
 sa.Index("runs_item", RUNS.c.item_collection, RUNS.c.item_id)
 
 ASKS = sa.Table(
@@ -135,6 +137,8 @@ WATCHES = sa.Table(
     sa.Column("revision", sa.Integer, nullable=False),
     sa.Column("created", sa.Float, nullable=False),
     sa.Column("updated", sa.Float, nullable=False),
+    # What was published before does not start its runs.
+    sa.Column("since", sa.Float, nullable=False),
     # Of a schedule: when it fires next.
     sa.Column("next_at", sa.Float),
 )

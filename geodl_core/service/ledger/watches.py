@@ -24,6 +24,8 @@ class StoredWatch:
     """Of all watches the one changed last has the highest."""
     created: float
     updated: float
+    since: float
+    """When it was made, or let go on after a pause: what was published before does not start its runs."""
     next_at: float | None
     """When a scheduled one fires next; None until the scheduler has seen it."""
 
@@ -43,7 +45,7 @@ def put_watch(ledger: Ledger, watch: Watch, *, replaces: bool) -> StoredWatch:
             raise InputError(f"watch {watch.name}: there is one already", hint="--replace takes its place")
         values = {"document": watch_json(watch), "revision": _next_revision(connection), "updated": now}
         if found is None:
-            row = {"name": watch.name, "is_paused": False, "created": now, **values}
+            row = {"name": watch.name, "is_paused": False, "created": now, "since": now, **values}
             connection.execute(WATCHES.insert().values(**row))
         else:
             connection.execute(WATCHES.update().where(WATCHES.c.name == watch.name).values(**values, next_at=None))
@@ -78,9 +80,11 @@ def pause_watch(ledger: Ledger, name: str, *, is_paused: bool) -> StoredWatch:
     Raises:
         InputError: there is none.
     """
+    now = ledger.clock()
     with ledger.writing() as connection:
-        _require(connection, name)
-        values = {"is_paused": is_paused, "revision": _next_revision(connection), "updated": ledger.clock()}
+        values = {"is_paused": is_paused, "revision": _next_revision(connection), "updated": now}
+        if _require(connection, name)["is_paused"] and not is_paused:
+            values["since"] = now
         connection.execute(WATCHES.update().where(WATCHES.c.name == name).values(**values, next_at=None))
         return _stored(_require(connection, name))
 
@@ -127,5 +131,5 @@ def _next_revision(connection: sa.Connection) -> int:
 
 def _stored(row: sa.RowMapping) -> StoredWatch:
     watch = read_watch(row["document"], f"watch {row['name']}")
-    names = ("is_paused", "revision", "created", "updated", "next_at")
+    names = ("is_paused", "revision", "created", "updated", "since", "next_at")
     return StoredWatch(watch, **{name: row[name] for name in names})

@@ -13,12 +13,12 @@ from geodl_core.domain.place.href import hide_secrets
 from geodl_core.errors import CatalogError, InputError
 from geodl_core.service.ledger.runs import RunFilter
 from geodl_core.service.runs.access import RunPage
+from geodl_core.service.runs.address import server_address
 from geodl_core.service.runs.facts import stamp
 
 TIMEOUT_S = (10, 60)
 """To connect, and between two bytes."""
 MOST_BYTES = 64 << 20
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 FACTS = "geodl"
 """Member of a job that has the facts of its run."""
 
@@ -35,12 +35,7 @@ class RemoteRuns:
     """
 
     def __init__(self, server: str, token: str | None = None) -> None:
-        url = urlsplit(server)
-        if url.scheme not in ("http", "https") or not url.hostname:
-            raise InputError(f"--server {hide_secrets(server)}: expected an http(s) address")
-        if token and url.scheme == "http" and url.hostname not in LOOPBACK:
-            raise InputError(f"--server {hide_secrets(server)}: expected https, since the token would be readable")
-        self._base = server.rstrip("/")
+        self._base = server_address(server, token)
         self._session = requests.Session()
         if token:
             self._session.headers["Authorization"] = f"Bearer {token}"

@@ -22,10 +22,12 @@ from geodl_core.service.server.processes_api import processes_router
 from geodl_core.service.server.publish_api import publish_router
 from geodl_core.service.server.rates import Budgets, RateLimit, Rates
 from geodl_core.service.server.request_metrics import RequestMetrics, RequestNumbers
+from geodl_core.service.server.scans_api import scans_router
 from geodl_core.service.server.services import Services
 from geodl_core.service.server.supervisor import Supervisor
 from geodl_core.service.server.tiles import tile_links, tiles_router
 from geodl_core.service.server.tokens import prepare_tokens
+from geodl_core.service.server.ui_page import PageForBrowsers, ui_router
 from geodl_core.service.server.watches_api import watches_router
 from geodl_core.service.server.work_api import work_router
 from geodl_core.service.watches.dispatch import CURSOR
@@ -94,6 +96,8 @@ def create_server(services: Services, options: ServerOptions, beside: Beside | N
         publish_router(services, confirms_sns=options.confirms_sns),
         watches_router(services),
         work_router(services),
+        scans_router(services),
+        ui_router(),
         tiles_router(services, around.proxy),
         metrics_router(registry),
     ):
@@ -121,7 +125,7 @@ def _guards(services: Services, options: ServerOptions, beside: Beside) -> tuple
         prepare_tokens(services.ledger)
         gate = Gate(services.ledger, options.rules, beside.use, _issuer(services, options), budgets)
         found.append(Middleware(Authentication, gate=gate))
-    return tuple(found)
+    return (*found, Middleware(PageForBrowsers))
 
 
 def _issuer(services: Services, options: ServerOptions) -> "Issuer | None":

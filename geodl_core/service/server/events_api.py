@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from geodl_core.domain.run.state import FINAL
 from geodl_core.errors import InputError
-from geodl_core.service.ledger.runs import Event, history, read_run
+from geodl_core.service.ledger.runs import MOST_SEQ, Event, history, read_run
 from geodl_core.service.runs.facts import event_facts
 from geodl_core.service.server.news import LOOK_S, News, NewsRooms, Progress, last_seq
 from geodl_core.service.server.problems import ProblemError, ProblemRoute
@@ -28,7 +28,9 @@ RETRY_MS = 2_000
 STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {EventSourceResponse.media_type: {}}}}
 HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 LastEvent = Annotated[str | None, Header(alias="Last-Event-ID", max_length=40)]
-After = Annotated[int | None, Query(ge=0, description="As the header Last-Event-ID, for those that cannot set one.")]
+After = Annotated[
+    int | None, Query(ge=0, le=MOST_SEQ, description="As the header Last-Event-ID, for those that cannot set one.")
+]
 
 
 def events_router(services: Services, look_s: float = LOOK_S, alive_s: float = ALIVE_S) -> APIRouter:
@@ -75,7 +77,7 @@ def _seen(last: str | None, after: int | None) -> int | None:
     """Return the `seq` that a client has seen last, None where it says none."""
     if last is None or not last.isdecimal():
         return after
-    return int(last)
+    return min(int(last), MOST_SEQ)
 
 
 async def _told(news: News, about: tuple[str | None, int], alive_s: float) -> AsyncIterator[bytes]:

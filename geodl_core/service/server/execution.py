@@ -12,8 +12,8 @@ from geodl_core.domain.run.order import LEAST_PRIORITY, MOST_PRIORITY, Order
 from geodl_core.domain.watch.match import MODELS
 from geodl_core.errors import InputError, ItemError
 from geodl_core.io.stac import item_href, parse_item
-from geodl_core.service.jobs.read_job import CATALOG_PREFIX, item_of, read_itemless_job
 from geodl_core.service.jobs.allowed_item import allowed_item
+from geodl_core.service.jobs.read_job import CATALOG_PREFIX, item_of, read_itemless_job
 from geodl_core.service.server.process_documents import OPTION_INPUTS, ORDER_INPUTS
 from geodl_core.service.server.services import Services
 from geodl_core.service.triggers.fetch import fetch_item

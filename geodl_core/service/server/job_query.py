@@ -13,7 +13,9 @@ from geodl_core.service.server.process_documents import STATUS
 
 MOST_JOBS = 1_000
 Status = Literal["accepted", "running", "successful", "failed", "dismissed"]
-Word = Annotated[str, Field(max_length=400)]
+Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]
+"""Without NUL, which not every database takes."""
+Word = Annotated[Text, Field(max_length=400)]
 
 
 class JobQuery(BaseModel):
@@ -30,9 +32,9 @@ class JobQuery(BaseModel):
     limit: Annotated[int, Field(ge=1)] = Field(default=100, description=f"Up to {MOST_JOBS}.")
     state: list[State] = Field(default=[], max_length=20, description="Of the run; finer than status.")
     watch: Word | None = None
-    item: Annotated[str, Field(max_length=2_100)] | None = Field(default=None, description="COLLECTION/ID.")
+    item: Annotated[Text, Field(max_length=2_100)] | None = Field(default=None, description="COLLECTION/ID.")
     since: Annotated[str, Field(max_length=60)] | None = Field(default=None, description="Changed since.")
-    before: Annotated[str, Field(max_length=200)] | None = Field(default=None, description="Of a `next` link.")
+    before: Annotated[Text, Field(max_length=200)] | None = Field(default=None, description="Of a `next` link.")
 
 
 def run_filter(query: JobQuery) -> RunFilter | None:

@@ -24,6 +24,7 @@ from geodl_core.errors import InputError, ModelError
 from geodl_core.service.jobs.model_source import open_model
 from geodl_core.service.ledger.leases import log_lines
 from geodl_core.service.ledger.runs import (
+    MOST_SEQ,
     Run,
     cancel_run,
     history,
@@ -45,6 +46,7 @@ MOST_EVENTS = 10_000
 CLASSIFIERS = frozenset({"classification"})
 """Tasks (MLM) of models that classify given objects: they are run over files of objects, not over Items."""
 JobId = Annotated[str, Path(max_length=200)]
+After = Annotated[int, Query(ge=0, le=MOST_SEQ)]
 _EXECUTE = {
     "requestBody": {
         "required": True,
@@ -125,13 +127,13 @@ def _add_jobs(router: APIRouter, services: Services) -> None:
         return _results(services, _run(services, job_id), get_base_url(request))
 
     @router.get("/jobs/{job_id}/history", summary="What happened to a run")
-    def read_history(job_id: JobId, after: Annotated[int, Query(ge=0)] = 0) -> dict[str, Any]:
+    def read_history(job_id: JobId, after: After = 0) -> dict[str, Any]:
         """List what happened to a run, behind the `seq` that was seen last."""
         run = _run(services, job_id)
         return {"events": [event_facts(event) for event in history(services.ledger, run.id, after, MOST_EVENTS)]}
 
     @router.get("/jobs/{job_id}/logs", summary="What a run's workers said")
-    def read_logs(job_id: JobId, after: Annotated[int, Query(ge=0)] = 0) -> dict[str, Any]:
+    def read_logs(job_id: JobId, after: After = 0) -> dict[str, Any]:
         """List what a run's workers said, behind the `seq` that was seen last."""
         run = _run(services, job_id)
         return {"lines": [line_facts(line) for line in log_lines(services.ledger, run.id, after)]}

@@ -22,6 +22,8 @@ RULES: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
     (methods, re.compile(pattern, re.DOTALL), scope)
     for methods, pattern, scope in (
         (_GET, r"/(healthz|readyz|_mgmt/ping|_mgmt/health)", OPEN),
+        # The page itself says nothing: what it shows it asks for, with a token where one is needed.
+        (_GET, r"/ui", OPEN),
         (_ALL, r"/work(/.*)?", "worker"),
         # Addresses of webhooks are as good as passwords.
         (_GET, r"/webhooks(/.*)?", "admin"),
@@ -35,7 +37,7 @@ RULES: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
         ("POST", r"/processes/[^/]+/execution", "publish"),
         ("POST DELETE", r"/jobs(/.*)?", "publish"),
         (_GET, r"/(search|conformance|queryables|sortables|aggregate|aggregations|metrics|api|api\.html)?", "read"),
-        (_GET, r"/(docs/oauth2-redirect|collections-sortables)", "read"),
+        (_GET, r"/(docs/oauth2-redirect|collections-sortables|scans|workers)", "read"),
         (_GET, r"/(collections|processes|jobs|watches|events)(/.*)?", "read"),
     )
 )

@@ -192,7 +192,7 @@ def _whole(folder: WatchedFolder, known: Mapping[str, Mapping[str, Any]], now: f
     ready = []
     for path, stamp in new:
         before, since = folder.unsettled.get(path.name, (None, now))
-        if before != stamp:
+        if before != stamp or since > now:  # changed, or the clock was set back
             since = now
         unsettled[path.name] = (stamp, since)
         if now - since >= folder.settle_s and not stamp.startswith("0:"):

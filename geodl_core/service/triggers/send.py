@@ -6,6 +6,7 @@ import requests
 
 from geodl_core.domain.place.href import hide_secrets
 from geodl_core.errors import CatalogError, InputError
+from geodl_core.service.runs.address import server_address
 from geodl_core.service.triggers.publish import Published
 
 TIMEOUT_S = (10.0, 300.0)
@@ -22,15 +23,22 @@ def send(server: str, token: str | None, document: Any, collection: str | None) 
         collection: of Items that name none.
 
     Raises:
-        InputError: the server refuses the document as a whole.
+        InputError: the address is none or would carry the token in the clear; or the server refuses the document as a
+            whole.
         CatalogError: it does not answer.
     """
-    shown = hide_secrets(server).rstrip("/")
+    address = server_address(server, token)
+    shown = hide_secrets(address)
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     query = {"collection": collection} if collection else {}
     try:
         response = requests.post(
-            f"{server.rstrip('/')}/publish", json=document, params=query, headers=headers, timeout=TIMEOUT_S
+            f"{address}/publish",
+            json=document,
+            params=query,
+            headers=headers,
+            timeout=TIMEOUT_S,
+            allow_redirects=False,
         )
         answer = response.json()
     except requests.JSONDecodeError as error:

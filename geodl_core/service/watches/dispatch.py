@@ -90,7 +90,7 @@ def place(services: Services, known: Known, judged: Iterable[Judged], cursor: tu
 
 
 def is_new_to(known: Known, watch: str, moment: float) -> bool:
-    """Say whether something that was published at a moment came after a watch was made."""
+    """Say whether something that was published at a moment came after a watch was made, or let go on."""
     return moment >= known.since.get(watch, 0.0) - SKEW_S
 
 

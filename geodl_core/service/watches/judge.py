@@ -39,16 +39,17 @@ def judge(services: Services, known: Known, item: Mapping[str, Any], watches: Se
     """
     try:
         verdict = decide(item, watches, lookup_in(services), partial(model_of_watch, services, known))
+        ready = ready_orders(verdict.orders)
     except UnavailableError:
         raise
     # An Item of anybody may upset any library: it must not stand in the way of all that come after it.
     except Exception as error:  # noqa: BLE001
         why = error.message if isinstance(error, GeodlError) else f"{type(error).__name__}: {scrub(str(error))[:200]}"
-        verdict = Verdict(remarks=tuple(Remark(watch.name, shown_name(item), why) for watch in watches))
+        verdict, ready = Verdict(remarks=tuple(Remark(watch.name, shown_name(item), why) for watch in watches)), []
     for remark in verdict.remarks:
         facts = {"watch": remark.watch, "item": remark.item, "why": remark.text}
         LOG.warning("item passed over", extra={"facts": facts})
-    return Judged(tuple(ready_orders(verdict.orders)), verdict.remarks)
+    return Judged(tuple(ready), verdict.remarks)
 
 
 def lookup_in(services: Services) -> Lookup:

@@ -24,7 +24,7 @@ class Known:
     """Of the watches in the index; -1 where there is no index yet."""
     index: WatchIndex = field(default_factory=lambda: index_watches(()))
     since: Mapping[str, float] = field(default_factory=dict)
-    """Watch → when it was made, seconds since 1970."""
+    """Watch → from when on what is published starts its runs, seconds since 1970."""
     brakes: Mapping[str, int] = field(default_factory=dict)
     models: dict[str, Ran | str] = field(default_factory=dict)
     """What watches name as their model → that model, or why there is none."""
@@ -50,7 +50,7 @@ def refresh(services: Services, known: Known, picks: "Callable[[StoredWatch], bo
     prepare_remarks(services.ledger)
     stored = [one for one in list_watches(services.ledger) if (picks or _is_awake)(one)]
     known.index = index_watches(one.watch for one in stored)
-    known.since = {one.watch.name: one.created for one in stored}
+    known.since = {one.watch.name: one.since for one in stored}
     most = {one.watch.name: one.watch.max_runs_per_day for one in stored}
     known.brakes = {name: runs for name, runs in most.items() if runs is not None}
     known.models.clear()

@@ -24,6 +24,10 @@ HELD_S = 120.0
 MOST_TRIES = 8
 """Over about a day; then a message is dead."""
 FIRST_PAUSE_S, FACTOR, LONGEST_PAUSE_S = 5.0, 5.0, 43_200.0
+DEAD_S = 30 * 86_400.0
+"""A dead message is kept for so long, to be sent anew."""
+STEP_S = 60.0
+"""After so long a step begins no further message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,8 @@ def deliver_once(ledger: Ledger, how: Delivery | None = None) -> int:
     """Follow history a step, and send some of what is due; return how much there was to do.
 
     Several processes may do so at a time: each line of history is followed once, and each message is sent by one of
-    them. A message whose sender dies in the middle is sent once more.
+    them. A message whose sender dies in the middle is sent once more. Of a webhook that did not take one no other is
+    tried in the same step, so that one that does not answer holds up the others no longer than one try lasts.
 
     Raises:
         CatalogError: the ledger does not answer.
@@ -48,8 +53,9 @@ def deliver_once(ledger: Ledger, how: Delivery | None = None) -> int:
     how = how or Delivery()
     prepare_webhooks(ledger)
     followed = gather_once(ledger, how.base)
-    sent = 0
-    while sent < AT_ONCE and _send_one(ledger, how):
+    began, sent = ledger.clock(), 0
+    deaf: set[str] = set()
+    while sent < AT_ONCE and ledger.clock() - began < STEP_S and _send_one(ledger, how, deaf):
         sent += 1
     return followed + sent
 
@@ -139,9 +145,9 @@ def _is_asked(connection: sa.Connection, event: Event, webhook: Webhook) -> bool
     return connection.execute(query.limit(1)).first() is not None
 
 
-def _send_one(ledger: Ledger, how: Delivery) -> bool:
-    """Send the message that is due longest; return whether there was one."""
-    due = (DELIVERIES.c.state == "open", DELIVERIES.c.not_before <= ledger.clock())
+def _send_one(ledger: Ledger, how: Delivery, deaf: set[str]) -> bool:
+    """Send the message that is due longest, of all webhooks but deaf ones; return whether there was one."""
+    due = (DELIVERIES.c.state == "open", DELIVERIES.c.not_before <= ledger.clock(), DELIVERIES.c.webhook.not_in(deaf))
     query = sa.select(DELIVERIES).where(*due).order_by(DELIVERIES.c.not_before, DELIVERIES.c.id).limit(1)
     with ledger.reading() as connection:
         if connection.execute(query).first() is None:
@@ -158,6 +164,8 @@ def _send_one(ledger: Ledger, how: Delivery) -> bool:
         connection.execute(DELIVERIES.update().where(this).values(not_before=ledger.clock() + HELD_S))
     webhook = webhook_of(hook)
     is_taken, said = _post(ledger, (webhook, hook["secret"]), (row["id"], row["body"]), how.sender)
+    if not is_taken:
+        deaf.add(webhook.id)
     _note(ledger, (webhook.id, row["id"], int(row["tries"]) + 1), (is_taken, said), how.chance())
     return True
 
@@ -184,4 +192,6 @@ def _note(ledger: Ledger, about: tuple[str, str, int], came: tuple[bool, str], c
             state = "dead" if tries >= MOST_TRIES else "open"
             later = {"state": state, "tries": tries, "said": said, "not_before": now + pause_s(tries, chance)}
             connection.execute(DELIVERIES.update().where(this).values(**later))
+            forgotten = (DELIVERIES.c.state == "dead", DELIVERIES.c.not_before < now - DEAD_S)
+            connection.execute(DELIVERIES.delete().where(*forgotten))
         connection.execute(WEBHOOKS.update().where(WEBHOOKS.c.id == webhook_id).values(**values))

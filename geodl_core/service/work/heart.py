@@ -6,8 +6,9 @@ import time
 from types import TracebackType
 from typing import Self
 
-from geodl_core.errors import UnavailableError
+from geodl_core.errors import GeodlError, UnavailableError
 from geodl_core.service.ledger.leases import Work
+from geodl_core.service.ledger.runs import plain
 from geodl_core.service.work.queue import Queue
 
 LOG = logging.getLogger("geodl.work")
@@ -15,6 +16,8 @@ PROGRESS_S = 1.0
 """Between two reports of progress."""
 BEATS = 6
 """Heartbeats in the life of a lease, where there is no progress."""
+MOST_LINES = 1_000
+"""That wait to be told; further ones are in the worker's own log alone."""
 
 
 class WorkStoppedError(Exception):
@@ -79,11 +82,23 @@ class Heart:
         """Add a line to the run's log."""
         LOG.info(text, extra={"facts": {"run": self._work.run.id, "level_said": level}})
         with self._lock:
-            self._lines.append((level, text))
+            if len(self._lines) < MOST_LINES:
+                self._lines.append((level, plain(text)))
 
     def flush(self) -> None:
         """Tell at once what has not been told yet."""
         self._tell(is_due=True)
+
+    def confirm(self) -> None:
+        """Make sure, before something is done that others would see, that the work still is this worker's.
+
+        Raises:
+            WorkStoppedError: it is not.
+            UnavailableError: that cannot be told now.
+        """
+        self._tell(is_due=True)
+        if self._lost.is_set():
+            raise WorkStoppedError
 
     def _beat_on(self) -> None:
         last = time.monotonic()
@@ -95,6 +110,10 @@ class Heart:
             except UnavailableError as error:
                 # The lease may hold until the ledger answers again; if not, that will be noticed then.
                 LOG.warning(error.message, extra={"facts": {"run": self._work.run.id}})
+            except GeodlError as error:
+                # A server that refuses will not hear of the end of this work either.
+                LOG.warning(error.message, extra={"facts": {"run": self._work.run.id}})
+                self._lost.set()
             if self._lost.is_set():
                 return
 

@@ -1,22 +1,20 @@
 """Work from a server on another machine."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import requests
 
 from geodl_core.domain.place.href import hide_secrets
 from geodl_core.errors import CatalogError, InputError
 from geodl_core.service.ledger.leases import Failure, Planned, Work
-from geodl_core.service.work.messages import read_work
+from geodl_core.service.runs.address import server_address
+from geodl_core.service.work.messages import failure_json, read_work
 
 TIMEOUT_S = (10, 60)
 """To connect, and between two bytes."""
 MOST_BYTES = 1 << 20
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class HttpQueue:
@@ -32,12 +30,7 @@ class HttpQueue:
     """
 
     def __init__(self, server: str, token: str | None, crew: tuple[str, int]) -> None:
-        url = urlsplit(server)
-        if url.scheme not in ("http", "https") or not url.hostname:
-            raise InputError(f"--server {hide_secrets(server)}: expected an http(s) address")
-        if token and url.scheme == "http" and url.hostname not in LOOPBACK:
-            raise InputError(f"--server {hide_secrets(server)}: expected https, since GEODL_TOKEN would be readable")
-        self._base = server.rstrip("/")
+        self._base = server_address(server, token)
         self._name, self._most = crew
         self._session = requests.Session()
         self._session.max_redirects = 0
@@ -77,7 +70,7 @@ class HttpQueue:
 
     def failed(self, lease: str, failure: Failure) -> bool:
         """Tell what went wrong."""
-        return self._tell(lease, "failed", asdict(failure))
+        return self._tell(lease, "failed", failure_json(failure))
 
     def hand_back(self, lease: str, text: str) -> None:
         """Give work back that was not finished."""

@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from geodl_core.domain.run.options import first_complaint
 from geodl_core.errors import InputError
 from geodl_core.service.ledger.leases import Failure, Work
-from geodl_core.service.ledger.runs import Run
+from geodl_core.service.ledger.runs import MOST_TEXT, Run, plain
 
+MOST_KIND = 100
 Lease = Annotated[str, Field(min_length=8, max_length=64, pattern=r"^[\w-]+$")]
 
 
@@ -37,11 +38,12 @@ class Failed(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Annotated[str, Field(max_length=100)]
-    message: Annotated[str, Field(max_length=4_000)]
-    hint: Annotated[str, Field(max_length=4_000)] | None = None
+    kind: Annotated[str, Field(max_length=MOST_KIND)]
+    message: Annotated[str, Field(max_length=MOST_TEXT)]
+    hint: Annotated[str, Field(max_length=MOST_TEXT)] | None = None
     is_transient: bool
     state: Literal["failed", "invalid"]
+    is_work_lost: bool = False
 
 
 class HandBack(BaseModel):
@@ -54,16 +56,22 @@ class HandBack(BaseModel):
 
 def failure_of(message: Failed) -> Failure:
     """Return a failure as the ledger takes it."""
-    return Failure(message.kind, message.message, message.hint, message.is_transient, message.state)
+    return Failure(**message.model_dump())
+
+
+def failure_json(failure: Failure) -> dict[str, Any]:
+    """Return a failure as JSON of bounded size."""
+    hint = None if failure.hint is None else plain(failure.hint)
+    return {**asdict(failure), "kind": failure.kind[:MOST_KIND], "message": plain(failure.message), "hint": hint}
 
 
 def work_json(work: Work) -> dict[str, Any]:
-    """Return lent work as JSON; the Item stays behind, since shards do not need it."""
+    """Return lent work as JSON; Item and options, which may be large, stay behind, since shards do not need them."""
     return {
         "lease": work.lease,
         "kind": work.kind,
         "numbers": list(work.numbers),
-        "run": asdict(work.run),
+        "run": {**asdict(work.run), "options": {}},
         "expires_s": work.expires_s,
     }
 

@@ -28,10 +28,10 @@ from geodl_core.engine.plan_inputs import require_unchanged
 from geodl_core.engine.plan_mosaic import plan_items
 from geodl_core.engine.plan_scene import ScenePlan
 from geodl_core.engine.register_scene import Catalog
-from geodl_core.engine.result_place import MERGED_NAME, forget_work, is_result_whole, result_folder, result_id
+from geodl_core.engine.result_place import forget_work, is_result_whole, result_folder, result_id
 from geodl_core.engine.run_tasks import Listener, run_tasks
-from geodl_core.errors import InputError
-from geodl_core.io.remote.objects import delete, is_remote, join
+from geodl_core.errors import DataError, GeodlError, InputError, UnavailableError
+from geodl_core.io.remote.objects import delete, exists, is_remote, join
 from geodl_core.io.store import held_folder
 from geodl_core.service.jobs.read_order import read_order
 from geodl_core.service.ledger.leases import Planned, Work
@@ -68,8 +68,13 @@ class PlanOutcome:
     """The output Item, where it was there already."""
 
 
-def plan_run(work: Work, site: Site) -> PlanOutcome:
+def plan_run(work: Work, site: Site, confirm: Callable[[], None]) -> PlanOutcome:
     """Lay out a run and write its plan, or find its result.
+
+    Args:
+        work: that was lent.
+        site: where.
+        confirm: called before anything is written or taken away; what it raises ends this.
 
     Raises:
         GeodlError: as `read_order`, `plan_items` and `write_plan`.
@@ -86,6 +91,7 @@ def plan_run(work: Work, site: Site) -> PlanOutcome:
     existing = site.catalog.get_item(collection, result_id(planned))
     if existing is not None and not run.is_forced and is_result_whole(existing, results):
         return PlanOutcome(facts, existing)
+    confirm()
     if run.is_forced:
         forget_work(place)
     origin = origin_of((asked.item,), asked.package, asked.arguments, collection)
@@ -98,13 +104,15 @@ def places_of(site: Site, planned: ScenePlan, collection: str) -> tuple[str, str
     """Return the folder or URL of a run's plan and parts, and that of its results.
 
     On one machine both are the folder that `geodl run` would use. In a store what may be taken away at any time lies
-    apart, by job, below `work`.
+    apart, by Collection and job, below `work`.
     """
     if site.store is None:
         folder = str(result_folder(site.out, planned, collection).absolute())
         return folder, folder
-    results = join(site.store, safe_name(collection), safe_name(result_id(planned)))
-    return join(site.store, "work", planned.plan.job_id), results
+    folder = safe_name(collection)
+    results = join(site.store, folder, safe_name(result_id(planned)))
+    # One job may be asked for in two Collections: each has a plan of its own, that names it.
+    return join(site.store, "work", folder, planned.plan.job_id), results
 
 
 def run_shards(work: Work, site: Site, opened: OpenPlan, listener: Listener) -> None:
@@ -130,8 +138,14 @@ def run_shards(work: Work, site: Site, opened: OpenPlan, listener: Listener) -> 
         store_part(opened, task)
 
 
-def finish_run(work: Work, site: Site, now: Callable[[], datetime]) -> dict[str, Any]:
+def finish_run(work: Work, site: Site, now: Callable[[], datetime], confirm: Callable[[], None]) -> dict[str, Any]:
     """Merge the parts of a run and register its result, or find that somebody has; return the output Item.
+
+    Args:
+        work: that was lent.
+        site: where.
+        now: for the Item's time stamps.
+        confirm: called before the result is registered; what it raises ends this.
 
     Raises:
         GeodlError: as `merge_plan` and `register_plan`.
@@ -144,14 +158,29 @@ def finish_run(work: Work, site: Site, now: Callable[[], datetime]) -> dict[str,
         if existing is not None and not run.is_forced and is_result_whole(existing, opened.results):
             return existing
         merge_plan(opened, run.shards, keeps_parts=False)
+        confirm()
         return register_plan(opened, catalog, now())
 
 
 def clear_up(run: Run) -> None:
-    """Take away what a finished run needs no longer: plan, model and what merging left for registration."""
+    """Take away what a finished run needs no longer: plan, model, what merging left, and parts that nobody merged."""
     assert run.place is not None
-    for name in (PLAN_NAME, MODEL_NAME, MERGED_NAME):
+    for name in (PLAN_NAME, MODEL_NAME):
         delete(join(run.place, name))
+    forget_work(run.place)
+
+
+def is_work_lost(work: Work, error: GeodlError) -> bool:
+    """Say whether an error came of a plan or of parts that are not there any more, so that planning anew may help."""
+    place = work.run.place
+    if work.kind == "plan" or place is None or isinstance(error, UnavailableError):
+        return False
+    if work.kind == "finish" and isinstance(error, DataError):
+        return True
+    try:
+        return not all(exists(join(place, name)) for name in (PLAN_NAME, MODEL_NAME))
+    except GeodlError:
+        return False
 
 
 def open_place(run: Run) -> AbstractContextManager[OpenPlan]:

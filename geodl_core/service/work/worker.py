@@ -16,7 +16,7 @@ from geodl_core.service.ledger.leases import Failure, Work
 from geodl_core.service.ledger.runs import Run
 from geodl_core.service.work.heart import Heart, WorkStoppedError
 from geodl_core.service.work.queue import Queue
-from geodl_core.service.work.steps import Site, clear_up, finish_run, open_place, plan_run, run_shards
+from geodl_core.service.work.steps import Site, clear_up, finish_run, is_work_lost, open_place, plan_run, run_shards
 
 LOG = logging.getLogger("geodl.work")
 LONGEST_SILENCE_S = 30.0
@@ -110,9 +110,9 @@ def _attend(queue: Queue, work: Work, means: tuple[Shift, PlanCache], stop: thre
                 if not heart.is_lost:
                     queue.hand_back(work.lease, "handed back: the worker was told to stop")
             except GeodlError as error:
-                _report(queue, work, _failure(error))
+                _report(queue, work, _failure(work, error))
             except MemoryError:
-                _report(queue, work, _failure(OutOfMemoryError("out of memory")))
+                _report(queue, work, _failure(work, OutOfMemoryError("out of memory")))
             except Exception as error:  # the adapter: a fault of ours must end neither worker nor server
                 LOG.exception("unexpected", extra={"facts": facts})
                 reason = f"unexpected: {type(error).__name__}: {scrub(str(error))[:300]}"
@@ -134,7 +134,7 @@ def _do(queue: Queue, work: Work, means: tuple[Shift, PlanCache], heart: Heart) 
         heart.flush()
         queue.shards_done(work.lease)
     else:
-        item = finish_run(work, site, shift.now)
+        item = finish_run(work, site, shift.now, heart.confirm)
         heart.flush()
         text = f"registered {item['collection']}/{item['id']}"
         if queue.finished(work.lease, (str(item["collection"]), str(item["id"])), None, text):
@@ -143,7 +143,7 @@ def _do(queue: Queue, work: Work, means: tuple[Shift, PlanCache], heart: Heart) 
 
 
 def _plan(queue: Queue, work: Work, site: Site, heart: Heart) -> None:
-    outcome = plan_run(work, site)
+    outcome = plan_run(work, site, heart.confirm)
     heart.check()
     if outcome.result is None:
         queue.planned(work.lease, outcome.facts)
@@ -158,6 +158,9 @@ def _report(queue: Queue, work: Work, failure: Failure) -> None:
     queue.failed(work.lease, failure)
 
 
-def _failure(error: GeodlError) -> Failure:
+def _failure(work: Work, error: GeodlError) -> Failure:
     hint = None if error.hint is None else scrub(error.hint)
-    return Failure(type(error).__name__, scrub(error.message), hint, is_transient(error), state_after(error))
+    is_lost = is_work_lost(work, error)
+    # That it is gone says nothing against what was ordered.
+    state = "failed" if is_lost else state_after(error)
+    return Failure(type(error).__name__, scrub(error.message), hint, is_transient(error), state, is_lost)

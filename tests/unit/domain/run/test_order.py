@@ -106,3 +106,9 @@ def test_order_of_keys_does_not_matter(assets, arguments):
     values = {"a": 1, "b": "x", "c": True}
     options = [RunOptions(arguments={key: values[key] for key in names}) for names in (arguments, "abc")]
     assert order_id(replace(ORDER, item=item, options=options[0])) == order_id(replace(ORDER, options=options[1]))
+
+
+@pytest.mark.parametrize("href", ["http://[x/y.tif", "https://[::1/red.tif", "//[", "", None, 5])
+def test_hrefs_that_are_no_urls_have_an_id(href):
+    """An Item whose href cannot be read is told apart like any other: what is wrong with it is said when it is run."""
+    assert order_id(with_asset(href=href)) == order_id(with_asset(href=href)) != order_id(ORDER)

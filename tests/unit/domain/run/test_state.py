@@ -51,7 +51,7 @@ def test_errors_end_runs_by_their_kind(kind):
 
 @given(tries=st.integers(1, 60), chance=st.floats(0, 1, exclude_max=True))
 def test_pauses_grow_and_have_bounds(tries, chance):
-    """A pause is between half and all of 2 s doubled with each try, and ten minutes at most."""
-    longest = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (tries - 1))
+    """A pause is between half and all of 2 s, times four with each further try, and ten minutes at most."""
+    longest = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 4.0 ** (tries - 1))
     assert longest / 2 <= pause_s(tries, chance) <= longest
     assert pause_s(tries + 1, chance) >= pause_s(tries, chance)

@@ -1,0 +1,36 @@
+"""The STAC API behind an HTTP API. Whoever may write is told by a token or by the gateway."""
+
+from functools import partial
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2, event_source
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from mangum import Mangum
+
+from geodl_core.service.aws.api_app import create_api
+from geodl_core.service.aws.catalogs import catalog_opener
+from geodl_core.service.aws.clients import client, open_bucket, open_ledger
+from geodl_core.service.aws.publish import Topic, publish_outbox
+from geodl_core.service.aws.secrets import token_reader
+from geodl_core.settings import AwsSettings
+
+logger, metrics, tracer = Logger(), Metrics(), Tracer()
+AWS, SECRETS = AwsSettings.from_env(), partial(client, "secretsmanager")
+CATALOG = catalog_opener(SECRETS, "", AWS.catalog_secret)().__enter__()
+TOPIC = Topic(client("sns"), client("s3"), AWS.topic, open_bucket(AWS.bucket))
+PUBLISH = partial(publish_outbox, TOPIC, CATALOG, open_ledger(AWS.table))
+APP = Mangum(
+    create_api(CATALOG, token_reader(SECRETS, AWS.tokens_secret), PUBLISH, is_private=AWS.is_private), lifespan="off"
+)
+
+
+@logger.inject_lambda_context
+@tracer.capture_lambda_handler(capture_response=False)
+@metrics.log_metrics
+@event_source(data_class=APIGatewayProxyEventV2)
+def handler(event: APIGatewayProxyEventV2, context: LambdaContext) -> Any:
+    """Answer a request."""
+    metrics.add_metric("Requests", MetricUnit.Count, 1)
+    return APP(event.raw_event, context)

@@ -1,0 +1,23 @@
+"""Merge the objects that shards found."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from geodl_core.service.aws.merge_stage import merge_stage
+from geodl_core.settings import Settings, hold_access
+
+logger, metrics, tracer = Logger(), Metrics(), Tracer()
+hold_access(Settings.from_env().access)
+
+
+@logger.inject_lambda_context(correlation_id_path="run_id")
+@tracer.capture_lambda_handler(capture_response=False)
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Merge a run: {plan, …} → plan and the number of objects."""
+    merged = merge_stage(event)
+    metrics.add_metric("ObjectsMerged", MetricUnit.Count, merged["count"])
+    return merged

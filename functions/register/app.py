@@ -1,0 +1,32 @@
+"""The last step of an execution: the result's Item into the catalog, and to the topic."""
+
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from geodl_core.service.aws.catalogs import catalog_opener, publish_result
+from geodl_core.service.aws.clients import client, open_bucket, open_ledger
+from geodl_core.service.aws.publish import Topic
+from geodl_core.service.aws.register_stage import RegisterSite, register_stage
+from geodl_core.settings import AwsSettings
+
+logger, metrics, tracer = Logger(), Metrics(), Tracer()
+AWS = AwsSettings.from_env()
+LEDGER = open_ledger(AWS.table)
+TOPIC = Topic(client("sns"), client("s3"), AWS.topic, open_bucket(AWS.bucket))
+OPEN = catalog_opener(partial(client, "secretsmanager"), AWS.catalog, AWS.catalog_secret)
+SITE = RegisterSite(LEDGER, OPEN, partial(publish_result, TOPIC, LEDGER), lambda: datetime.now(UTC))
+
+
+@logger.inject_lambda_context(correlation_id_path="run_id")
+@tracer.capture_lambda_handler(capture_response=False)
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Register a run: {run_id, attempt, plan} → run_id, and collection and id of the Item."""
+    registered = register_stage(SITE, event)
+    metrics.add_metric("RunsSucceeded", MetricUnit.Count, 1)
+    return registered

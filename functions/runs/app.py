@@ -1,0 +1,39 @@
+"""The status of runs, and the watches, behind an HTTP API."""
+
+from functools import partial, update_wrapper
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from geodl_core.service.aws.clients import client, open_deployment
+from geodl_core.service.aws.runs_api import ROUTES, answer
+from geodl_core.service.aws.secrets import token_reader
+from geodl_core.settings import AwsSettings
+
+logger, metrics, tracer = Logger(), Metrics(), Tracer()
+AWS = AwsSettings.from_env()
+DEPLOYMENT = open_deployment(AWS.bucket, AWS.table, AWS.machine)
+TOKENS = token_reader(partial(client, "secretsmanager"), AWS.tokens_secret)
+app = APIGatewayHttpResolver()
+
+
+def respond(asked: tuple[str, str], **names: str) -> Response[str]:
+    """Answer a request of a route."""
+    reply = answer(DEPLOYMENT, TOKENS, asked, app.current_event.raw_event, names)
+    return Response(reply.status, "application/json", reply.body)
+
+
+for verb, pattern in ROUTES:
+    app.route(pattern, verb)(update_wrapper(partial(respond, (verb, pattern)), respond))
+
+
+@logger.inject_lambda_context
+@tracer.capture_lambda_handler(capture_response=False)
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Answer a request."""
+    metrics.add_metric("Requests", MetricUnit.Count, 1)
+    return app.resolve(event, context)

@@ -1,0 +1,26 @@
+"""Now and then: start runs that are due, and end those whose execution ended without telling."""
+
+from dataclasses import asdict
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from geodl_core.service.aws.clients import open_deployment
+from geodl_core.service.aws.sweep import sweep
+from geodl_core.settings import AwsSettings
+
+logger, metrics, tracer = Logger(), Metrics(), Tracer()
+AWS = AwsSettings.from_env()
+DEPLOYMENT = open_deployment(AWS.bucket, AWS.table, AWS.machine)
+
+
+@logger.inject_lambda_context
+@tracer.capture_lambda_handler(capture_response=False)
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
+    """Sweep; return how many runs were started, restarted and ended."""
+    swept = asdict(sweep(DEPLOYMENT))
+    metrics.add_metric("RunsStuck", MetricUnit.Count, swept["ended"] + swept["restarted"])
+    return swept

@@ -1,0 +1,29 @@
+"""The step of an execution that merges parts, as `geodl merge` does, which takes its place where it does not fit."""
+
+from typing import Any
+
+from geodl_core.domain.plan.plan import live_tiles
+from geodl_core.engine.empty_part import write_empty_part
+from geodl_core.engine.merge_plan import merge_plan
+from geodl_core.engine.plan_files import opened_plan, store_part, tasks_of
+
+
+def merge_stage(event: dict[str, Any]) -> dict[str, Any]:
+    """Merge the parts of a run; one that was merged is left as it is.
+
+    Args:
+        event: plan; a plan without live tiles needs no parts.
+
+    Returns:
+        plan, and how many pixels or objects there are.
+
+    Raises:
+        GeodlError: as `opened_plan` and `merge_plan`.
+    """
+    with opened_plan(str(event["plan"])) as opened:
+        if not len(live_tiles(opened.planned.plan)):
+            for task in tasks_of(opened):
+                write_empty_part(opened.planned, task)
+                store_part(opened, task)
+        counts = merge_plan(opened, None, keeps_parts=False)
+    return {"plan": str(event["plan"]), "count": sum(counts.values())}

@@ -1,0 +1,216 @@
+"""Scans on AWS: a foreign STAC API's pages, as long as a function may run; where it stopped the next one goes on.
+
+`WATCH#<name>`/`SCAN#<which>` of the table has the window, the place in it, and when the last whole scan ended.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any
+
+from geodl_core.domain.run.order import order_id
+from geodl_core.domain.run.state import MOST_TRIES, pause_s
+from geodl_core.domain.scan.place import Place, first_place, place_json, read_place
+from geodl_core.domain.scan.windows import Kind, Window, scan_window
+from geodl_core.domain.watch.orders import orders_of
+from geodl_core.domain.watch.watch import Source, Watch
+from geodl_core.errors import InputError, UnavailableError
+from geodl_core.service.aws.documents import write_lines
+from geodl_core.service.aws.executions import Deployment
+from geodl_core.service.aws.ingest import Known, brakes_of, take_order
+from geodl_core.service.aws.layout import backfill_key, backfill_url
+from geodl_core.service.aws.ledger import DAY_S, answers, claim_order, read_run
+from geodl_core.service.aws.model_index import model_finder
+from geodl_core.service.aws.orders import keep_order
+from geodl_core.service.aws.watches import read_cloud_watch
+from geodl_core.service.scans.pages import Found, Turned, first_abilities, make_plan, turn_page
+from geodl_core.service.scans.stac_search import Abilities, Later, StacSearch
+
+CHUNK = 5_000
+"""Items of a back-fill that are listed before they are run."""
+HELD_DAYS = 7
+"""So long nobody but the back-fill starts what it has listed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a scan may take."""
+
+    left_s: Callable[[], float]
+    """Seconds that are left to the function."""
+    pause: Callable[[float], None]
+    """Waits so many seconds."""
+    spare_s: float = 90.0
+    """A page is begun only while so much is left: a slow one may take a minute."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a scan is."""
+
+    window: Window | None
+    """None where no scan is under way."""
+    place: Place | None = None
+    abilities: Abilities | None = None
+    digest: str | None = None
+    last_end: float | None = None
+    """End of the last window that was scanned whole."""
+    answer: dict[str, Any] | None = None
+    """Of a back-fill, what was answered last: asked the same again, it is answered again."""
+
+
+def scan_stage(deployment: Deployment, known: Known, event: Mapping[str, Any], turn: Turn) -> dict[str, Any]:
+    """Scan for a watch, or list the next items of a back-fill, as far as time allows.
+
+    Args:
+        deployment: bucket, ledger, state machine.
+        known: remembers models.
+        event: watch; of a back-fill also `backfill` (its name), since and until (seconds since 1970) and number.
+        turn: what it may take.
+
+    Returns:
+        watch, is_done, found, matched, ordered; of a back-fill also items_bucket, items_key and count of a list with a
+        line {"run_id", "attempt"} for each run to be started, and the next number.
+
+    Raises:
+        InputError: no such watch, or it cannot be scanned for.
+        UnavailableError: something does not answer; the same call goes on.
+    """
+    watch = read_cloud_watch(deployment.ledger, str(event["watch"])).watch
+    backfill = event.get("backfill")
+    kind: Kind = "scan" if backfill is None else "backfill"
+    row = {"pk": f"WATCH#{watch.name}", "sk": "SCAN" if backfill is None else f"SCAN#{backfill}"}
+    standing = _read(deployment, row)
+    number = int(event.get("number", 0))
+    if standing.answer is not None and standing.answer["number"] == number + 1:
+        return standing.answer
+    if standing.window is None:
+        standing = _opened(deployment, watch, event, standing)
+    listed: list[dict[str, Any]] = []
+    find = model_finder(deployment.s3, deployment.bucket, known.models, deployment.ledger.clock)
+    counts = {"found": 0, "matched": 0, "ordered": 0}
+
+    def take(found: Found) -> None:
+        order = orders_of(watch, found.item, find(watch.model).reference)
+        if kind == "backfill":
+            line = _listed(deployment, order, watch)
+            listed.extend(line)
+            counts["ordered"] += len(line)
+            return
+        taken = take_order(deployment, order, brakes_of([watch]).get(watch.name))
+        counts["ordered"] += taken.is_new
+
+    # Of a back-fill the place moves on when its list is written: what is listed twice is run once.
+    keep = partial(_keep, deployment, row) if backfill is None else None
+    standing = _pages((watch, kind), standing, turn, (take, counts, listed), keep)
+    told = {"watch": watch.name, "is_done": standing.place is None, **counts}
+    ended = Standing(None, last_end=standing.window.end if standing.window else None)
+    if backfill is not None:
+        told |= _list(deployment, event, number, listed)
+        ended = replace(ended, answer=told)
+    _keep(deployment, row, ended if standing.place is None else replace(standing, answer=ended.answer))
+    return told
+
+
+def _list(deployment: Deployment, event: Mapping[str, Any], number: int, listed: list[Any]) -> dict[str, Any]:
+    """Write the list of a back-fill's runs; return where it is, and what asks for the next one."""
+    name = str(event["backfill"])
+    write_lines(deployment.s3, backfill_url(deployment.bucket, name, number), listed)
+    key = backfill_key(deployment.bucket, name, number)
+    asked = {"backfill": name, "since": event["since"], "until": event["until"], "number": number + 1}
+    return {**asked, "items_bucket": deployment.bucket.name, "items_key": key, "count": len(listed)}
+
+
+def _pages(
+    asked: tuple[Watch, Kind],
+    standing: Standing,
+    turn: Turn,
+    sink: tuple[Callable[[Found], None], dict[str, int], list[dict[str, Any]]],
+    keep: Callable[[Standing], None] | None,
+) -> Standing:
+    """Turn pages while there is time; return where that ended, without a place at the window's end."""
+    watch, kind = asked
+    take, counts, listed = sink
+    assert standing.window is not None
+    with StacSearch((watch.source or Source()).api) as search:
+        abilities = standing.abilities or first_abilities(search)
+        plan = make_plan(watch, kind, standing.window, abilities)
+        is_same = standing.place is not None and standing.digest == plan.digest
+        place = standing.place if is_same else first_place(plan.course)
+        while place is not None and turn.left_s() > turn.spare_s and len(listed) < CHUNK:
+            turned = _turned((plan, abilities, place, search), turn)
+            for found in turned.found:
+                take(found)
+            counts["found"] += turned.items
+            counts["matched"] += len(turned.found)
+            place, abilities = turned.place, turned.abilities
+            if place is not None and keep is not None:
+                keep(replace(standing, place=place, abilities=abilities, digest=plan.digest))
+        return replace(standing, place=place, abilities=abilities, digest=plan.digest)
+
+
+def _turned(asked: tuple[Any, Abilities, Place, StacSearch], turn: Turn) -> Turned:
+    """Return a page, asked for again with growing pauses where the API does not answer.
+
+    Raises:
+        UnavailableError: it never did.
+    """
+    tries = 0
+    while isinstance(answer := turn_page(*asked), Later):
+        tries += 1
+        wait_s = answer.pause_s or pause_s(tries, 0.5)
+        if tries >= MOST_TRIES or turn.left_s() < turn.spare_s + wait_s:
+            raise UnavailableError(f"{answer.text}, in {tries} tries", hint="the next call goes on from there")
+        turn.pause(wait_s)
+    return answer
+
+
+def _opened(deployment: Deployment, watch: Watch, event: Mapping[str, Any], standing: Standing) -> Standing:
+    """Return a scan that begins."""
+    if event.get("backfill") is not None:
+        try:
+            return replace(standing, window=Window(float(event["since"]), float(event["until"])))
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError("back-fill: expected since and until, seconds since 1970") from error
+    source = watch.source or Source()
+    now = deployment.ledger.clock()
+    return replace(standing, window=scan_window(now, source.lookback_days, standing.last_end))
+
+
+def _listed(deployment: Deployment, order: Any, watch: Watch) -> list[dict[str, Any]]:
+    """Claim an order for the back-fill; return its line, none where it is run or was."""
+    run_id = order_id(order)
+    run = read_run(deployment.ledger, run_id)
+    if run is None:
+        keep_order(deployment.s3, deployment.bucket, run_id, order)
+        until = deployment.ledger.clock() + HELD_DAYS * DAY_S
+        run = claim_order(deployment.ledger, order, watch.max_runs_per_day, until).run
+    return [{"run_id": run.id, "attempt": run.attempt}] if run.state == "queued" else []
+
+
+def _read(deployment: Deployment, row: Mapping[str, str]) -> Standing:
+    ledger = deployment.ledger
+    with answers(ledger):
+        found = ledger.table.get_item(Key=dict(row), ConsistentRead=True).get("Item")
+    if found is None:
+        return Standing(None)
+    told = json.loads(found["standing"])
+    place = None if told["place"] is None else read_place(told["place"])
+    abilities = None if told["abilities"] is None else Abilities(**told["abilities"])
+    window = None if told["window"] is None else Window(*told["window"])
+    return Standing(window, place, abilities, told["digest"], told["last_end"], told["answer"])
+
+
+def _keep(deployment: Deployment, row: Mapping[str, str], standing: Standing) -> None:
+    ledger = deployment.ledger
+    told = {
+        "window": None if standing.window is None else [standing.window.start, standing.window.end],
+        "place": None if standing.place is None else place_json(standing.place),
+        "abilities": None if standing.abilities is None else asdict(standing.abilities),
+        "digest": standing.digest,
+        "last_end": standing.last_end,
+        "answer": standing.answer,
+    }
+    with answers(ledger):
+        ledger.table.put_item(Item={**row, "standing": json.dumps(told)})

@@ -1,0 +1,127 @@
+"""The STAC API as a function: open to read, closed to write, and each write is told to the topic."""
+
+import hashlib
+import json
+
+import pytest
+from starlette.testclient import TestClient
+
+from geodl_core.catalog.sqlite import SqliteCatalog
+from geodl_core.errors import InputError, StoreError
+from geodl_core.service.aws.api_app import create_api
+from geodl_core.service.aws.secrets import catalog_address, read_secret, read_tokens, token_reader
+from stac_documents import make_collection, make_item
+
+TOKENS = {"writer": ["publish"], "reader": ["read"]}
+
+
+def tokens():
+    entries = [
+        {"name": name, "sha256": hashlib.sha256(f"gdl_{name}".encode()).hexdigest(), "scopes": scopes}
+        for name, scopes in TOKENS.items()
+    ]
+    return read_tokens(json.dumps(entries))
+
+
+@pytest.fixture
+def told():
+    return []
+
+
+@pytest.fixture
+def make(tmp_path, told):
+    """Return a function that makes a client; `fails` is what publishing raises."""
+
+    def client(is_private=False, fails=None):
+        def publish():
+            told.append(1)
+            if fails:
+                raise fails
+
+        app = create_api(catalog, tokens, publish, is_private=is_private)
+        return TestClient(app, base_url="https://abc.execute-api.us-east-1.amazonaws.com")
+
+    with SqliteCatalog(tmp_path / "catalog.db") as catalog:
+        yield client
+
+
+def bearer(name):
+    return {"Authorization": f"Bearer gdl_{name}"}
+
+
+def test_everybody_reads_and_nobody_writes(make, told):
+    """Without a token the catalog can be searched, and nothing changed; the links name the gateway's host."""
+    api = make()
+    landing = api.get("/").json()
+    assert {link["href"] for link in landing["links"] if link["rel"] == "self"} == {str(api.base_url) + "/"}
+    assert api.post("/search", json={"limit": 1}).status_code == 200
+    for headers, status in (({}, 401), (bearer("nobody"), 401), (bearer("reader"), 403), ({"Authorization": "x"}, 401)):
+        assert api.post("/collections", json=make_collection("c"), headers=headers).status_code == status
+    assert api.get("/collections").json()["collections"] == []
+    assert told == []
+
+
+def test_a_write_is_told(make, told):
+    """Each accepted write calls the topic once; a search, a refused write and a read do not."""
+    api = make()
+    assert api.post("/collections", json=make_collection("c"), headers=bearer("writer")).status_code == 201
+    assert api.post("/collections/c/items", json=make_item("i"), headers=bearer("writer")).status_code == 201
+    assert len(told) == 2
+    assert api.post("/collections", json=make_collection("c"), headers=bearer("writer")).status_code == 409
+    api.post("/search", json={})
+    api.get("/collections/c/items/i")
+    assert len(told) == 2
+
+
+def test_a_topic_that_is_down_loses_no_write(make, told):
+    """What was written stays written and is answered as such; the next write tells of it."""
+    api = make(fails=StoreError("the topic does not answer"))
+    assert api.post("/collections", json=make_collection("c"), headers=bearer("writer")).status_code == 201
+    assert api.get("/collections/c").status_code == 200
+
+
+def test_a_private_catalog_asks_readers_too(make):
+    """Where reading needs a token nothing is told without one, but that the function lives."""
+    api = make(is_private=True)
+    assert api.get("/collections").status_code == 401
+    assert api.get("/collections", headers=bearer("reader")).status_code == 200
+    assert api.get("/healthz").status_code == 200
+
+
+def test_tokens_of_a_secret(cloud):
+    """Tokens are read from their secret, and again after some minutes; one that is no list is refused unseen."""
+    import boto3
+
+    client = boto3.client("secretsmanager")
+    text = json.dumps([{"name": "a", "sha256": hashlib.sha256(b"gdl_a").hexdigest(), "scopes": ["admin"]}])
+    client.create_secret(Name=cloud.table, SecretString=text)
+    assert [token.name for token in token_reader(lambda: client, cloud.table)()] == ["a"]
+    assert token_reader(lambda: client, "")() == ()
+    with pytest.raises(InputError, match="ResourceNotFoundException"):
+        read_secret(client, "nowhere")
+    with pytest.raises(InputError) as caught:
+        read_tokens('{"gdl_secret": 1}')
+    assert "gdl_secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("postgresql://u:p@h/d", "postgresql://u:p@h/d"),
+        (
+            '{"username": "u", "password": "p@ss/w", "host": "h", "port": 5433, "dbname": "d"}',
+            "postgresql://u:p%40ss%2Fw@h:5433/d",
+        ),
+        ('{"username": "u", "password": "p", "host": "h"}', "postgresql://u:p@h:5432/postgres"),
+    ],
+)
+def test_the_catalogs_address_of_a_secret(text, address):
+    """A secret has the address itself, or what RDS keeps of a database."""
+    assert catalog_address(text) == address
+
+
+def test_a_secret_that_is_none_is_not_shown():
+    """What is wrong with a secret is said without it."""
+    with pytest.raises(InputError) as caught:
+        catalog_address('{"password": "hunter2"}')
+    assert "hunter2" not in str(caught.value)

@@ -1,0 +1,195 @@
+"""The status API: runs listed, shown, retried and cancelled; watches kept; by whom it may be."""
+
+import base64
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from geodl_core.domain.run.order import Order
+from geodl_core.service.aws.documents import write_document
+from geodl_core.service.aws.ingest import take_order
+from geodl_core.service.aws.layout import model_item_url
+from geodl_core.service.aws.ledger import move_run, read_run
+from geodl_core.service.aws.runs_api import ROUTES, answer
+from geodl_core.service.aws.secrets import read_tokens
+
+EVENTS = Path(__file__).parents[1] / "events"
+TOKENS = {name: f"gdl_{name}" for name in ("read", "publish", "admin")}
+
+
+def known():
+    entries = [
+        {"name": name, "sha256": hashlib.sha256(text.encode()).hexdigest(), "scopes": [name]}
+        for name, text in TOKENS.items()
+    ]
+    return read_tokens(json.dumps(entries))
+
+
+class Client:
+    """Asks as API Gateway does."""
+
+    def __init__(self, cloud):
+        self.deployment = cloud.deployment
+
+    def ask(self, method, path, token="admin", body=None, **query):
+        event = {"headers": {"authorization": f"Bearer {TOKENS[token]}"} if token else {}, "requestContext": {}}
+        if query:
+            event["queryStringParameters"] = {name: str(value) for name, value in query.items()}
+        if body is not None:
+            event["body"] = json.dumps(body)
+        pattern, names = self._route(method, path)
+        reply = answer(self.deployment, known, (method, pattern), event, names)
+        return reply.status, json.loads(reply.body)
+
+    @staticmethod
+    def _route(method, path):
+        parts = path.split("/")
+        for verb, pattern in ROUTES:
+            wanted = pattern.split("/")
+            pairs = list(zip(parts, wanted, strict=False))
+            if verb == method and len(parts) == len(wanted) and all(a == b or b[:1] == "<" for a, b in pairs):
+                return pattern, {b[1:-1]: a for a, b in pairs if b[:1] == "<"}
+        raise LookupError(path)
+
+
+@pytest.fixture
+def client(cloud):
+    return Client(cloud)
+
+
+def run(cloud, name, *states, watch=None):
+    item = {"id": name, "collection": "scenes", "properties": {}, "assets": {"image": {"href": "https://h/a.tif"}}}
+    run_id = take_order(cloud.deployment, Order(item, "water@0123", watch=watch), None).run_id
+    for state in states:
+        move_run(cloud.ledger, run_id, state, state)
+    cloud.clock.now += 1
+    return run_id
+
+
+def test_runs_are_listed_page_by_page(cloud, client):
+    """Those changed last come first, whatever their state; pages follow one another without gap."""
+    ids = [run(cloud, f"s{n}", *states) for n, states in enumerate([(), ("running",), ("failed",), (), ("running",)])]
+    status, page = client.ask("GET", "/runs", limit=2)
+    seen = [one["id"] for one in page["runs"]]
+    while "next" in page:
+        status, page = client.ask("GET", "/runs", limit=2, before=page["next"]["before"])
+        seen += [one["id"] for one in page["runs"]]
+    assert status == 200
+    assert seen == ids[::-1]
+    assert [one["id"] for one in client.ask("GET", "/runs", state="running")[1]["runs"]] == [ids[4], ids[1]]
+
+
+def test_runs_of_a_watch(cloud, client):
+    """A watch's own runs can be asked for."""
+    run(cloud, "a")
+    mine = run(cloud, "b", watch="w")
+    assert [one["id"] for one in client.ask("GET", "/runs", watch="w")[1]["runs"]] == [mine]
+
+
+def test_a_run_is_shown_with_its_history(cloud, client):
+    """What is known of a run, and what happened to it, oldest first, with times that people read."""
+    run_id = run(cloud, "a", "running")
+    status, told = client.ask("GET", f"/runs/{run_id}")
+    assert (status, told["state"], told["item"]) == (200, "running", {"collection": "scenes", "id": "a"})
+    assert told["created"].startswith("2024-10-04T12:00:00")
+    _, history = client.ask("GET", f"/runs/{run_id}/history")
+    assert [line["state"] for line in history["events"]] == ["queued", "claimed", "running"]
+    assert client.ask("GET", f"/runs/{'0' * 64}")[0] == 404
+
+
+def test_a_failed_run_is_retried(cloud, client):
+    """A retry is another execution; one that runs or has succeeded is refused, the latter unless forced."""
+    run_id = run(cloud, "a", "running")
+    assert client.ask("POST", f"/runs/{run_id}/retry")[0] == 400
+    move_run(cloud.ledger, run_id, "failed", "x")
+    status, told = client.ask("POST", f"/runs/{run_id}/retry", token="publish")
+    assert (status, told["state"], told["attempt"]) == (200, "claimed", 2)
+    assert cloud.executions() == [f"{run_id}-1", f"{run_id}-2"]
+    for state in ("running", "succeeded"):
+        move_run(cloud.ledger, run_id, state, state)
+    assert client.ask("POST", f"/runs/{run_id}/retry")[0] == 400
+    status, told = client.ask("POST", f"/runs/{run_id}/retry", force="true")
+    assert (told["attempt"], told["is_forced"]) == (3, True)
+
+
+def test_a_cancelled_run_stops(cloud, client):
+    """Its execution is stopped with it, and another cancellation changes nothing."""
+    run_id = run(cloud, "a", "running")
+    for _ in range(2):
+        status, told = client.ask("DELETE", f"/runs/{run_id}")
+        assert (status, told["state"]) == (200, "cancelled")
+    arn = cloud.deployment.machine.replace(":stateMachine:", ":execution:") + f":{run_id}-1"
+    assert cloud.deployment.states.describe_execution(executionArn=arn)["status"] == "ABORTED"
+
+
+def test_watches_are_kept(cloud, client):
+    """A watch is put, shown, paused and removed; one whose model or filter does not serve is refused."""
+    item = {"type": "Feature", "id": "water-0123456789abcdef", "properties": {"created": "2026-01-01T00:00:00Z"}}
+    write_document(cloud.s3, model_item_url(cloud.bucket, "water", "0123456789abcdef"), item)
+    document = {"name": "w", "model": "water", "collections": ["scenes"]}
+    status, told = client.ask("PUT", "/watches/w", body=document)
+    assert (status, told["document"]) == (200, document)
+    assert client.ask("POST", "/watches/w/pause")[1]["is_paused"]
+    assert not client.ask("POST", "/watches/w/pause", paused="false")[1]["is_paused"]
+    assert [one["name"] for one in client.ask("GET", "/watches")[1]["watches"]] == ["w"]
+    assert client.ask("GET", "/watches/w")[1]["remark"] is None
+    for wrong, said in (
+        ({"model": "fire"}, "no registered model"),
+        ({"filter": "eo:cloud_cover <"}, "filter"),
+        ({"name": "other"}, "name of the address"),
+        ({"priority": 1_000}, "priority"),
+    ):
+        status, told = client.ask("PUT", "/watches/w", body=document | wrong)
+        assert status in (400, 404)
+        assert said in told["description"]
+    assert client.ask("DELETE", "/watches/w")[0] == 200
+    assert client.ask("GET", "/watches/w")[0] == 404
+
+
+@pytest.mark.parametrize(("method", "path"), [(verb, pattern) for verb, pattern in ROUTES if ROUTES[verb, pattern][1] != "read"])
+def test_writing_needs_a_token(client, method, path):
+    """Nobody changes anything without a token of the scope; reading a token does not do."""
+    path = path.replace("<run_id>", "0" * 64).replace("<name>", "w")
+    assert client.ask(method, path, token=None)[0] == 401
+    assert client.ask(method, path, token="read")[0] == 403
+    TOKENS["unknown"] = "gdl_unknown"
+    entries = [entry for entry in known() if entry.name != "unknown"]
+    event = {"headers": {"Authorization": "Bearer gdl_unknown"}}
+    pattern, names = Client._route(method, path)
+    del TOKENS["unknown"]
+    assert answer(client.deployment, lambda: tuple(entries), (method, pattern), event, names).status == 401
+
+
+def test_the_gateway_may_vouch(cloud, client):
+    """A request that API Gateway has authorised itself (IAM) needs no token of geodl's."""
+    run_id = run(cloud, "a")
+    event = {"headers": {}, "requestContext": {"authorizer": {"iam": {"userArn": "arn:aws:iam::1:user/x"}}}}
+    reply = answer(cloud.deployment, known, ("DELETE", "/runs/<run_id>"), event, {"run_id": run_id})
+    assert reply.status == 200
+    assert read_run(cloud.ledger, run_id).state == "cancelled"
+
+
+def test_bodies_as_the_gateway_encodes_them(cloud, client):
+    """A body in base64 is read, one that is no JSON is refused."""
+    body = base64.b64encode(b'{"name": "w", "model": "none"}').decode()
+    event = {"headers": {"authorization": "Bearer gdl_admin"}, "body": body, "isBase64Encoded": True}
+    reply = answer(cloud.deployment, known, ("PUT", "/watches/<name>"), event, {"name": "w"})
+    assert "no registered model none" in reply.body
+    reply = answer(
+        cloud.deployment, known, ("PUT", "/watches/<name>"), event | {"isBase64Encoded": False}, {"name": "w"}
+    )
+    assert "expected JSON" in reply.body
+
+
+def test_a_table_that_is_down_is_said_to_be(cloud, client):
+    """While the ledger does not answer, callers are told to come again."""
+    from dataclasses import replace
+
+    import boto3
+
+    away = replace(cloud.ledger, table=boto3.resource("dynamodb").Table("nowhere"))
+    client.deployment = replace(cloud.deployment, ledger=away)
+    assert client.ask("GET", "/runs")[0] == 503
+    assert client.ask("GET", "/runs", state="lost")[0] == 400

@@ -1,0 +1,99 @@
+"""The sweep: what was left lying is started, restarted or ended, and what is being worked on is left alone."""
+
+import pytest
+from botocore.exceptions import ClientError
+
+from geodl_core.domain.run.order import Order
+from geodl_core.errors import UnavailableError
+from geodl_core.service.aws.executions import describe, execution_arn
+from geodl_core.service.aws.ingest import take_order
+from geodl_core.service.aws.ledger import cloud_history, move_run, read_run
+from geodl_core.service.aws.sweep import GRACE_S, Swept, sweep
+
+NOTHING = Swept(0, 0, 0)
+
+
+def order(name):
+    item = {"id": name, "collection": "scenes", "properties": {}, "assets": {"image": {"href": "https://h/a.tif"}}}
+    return Order(item, "water@0123456789abcdef")
+
+
+@pytest.fixture
+def run(cloud):
+    """Return a function that takes a run to a state, and then lets time pass."""
+
+    def make(name, *states, lasts_s=GRACE_S + 1):
+        run_id = take_order(cloud.deployment, order(name), None).run_id
+        for state in states:
+            move_run(cloud.ledger, run_id, state, state)
+        cloud.clock.now += lasts_s
+        return run_id
+
+    return make
+
+
+def stop(cloud, run_id, **why):
+    arn = execution_arn(cloud.deployment.machine, f"{run_id}-1")
+    cloud.deployment.states.stop_execution(executionArn=arn, **why)
+
+
+def test_what_runs_is_left_alone(cloud, run):
+    """Runs whose executions run stay as they are, however long that takes."""
+    run("a")
+    run("b", "running", lasts_s=86_400)
+    assert sweep(cloud.deployment) == NOTHING
+
+
+def test_what_was_never_started_is_started(cloud):
+    """A run whose start failed, and whose message never came again, is started when some time has passed."""
+    down = ClientError({"Error": {"Code": "ThrottlingException", "Message": ""}}, "StartExecution")
+    with pytest.raises(UnavailableError):
+        take_order(cloud.refusing(start_execution=down), order("a"), None)
+    assert sweep(cloud.deployment) == NOTHING
+    cloud.clock.now += GRACE_S
+    assert sweep(cloud.deployment) == Swept(1, 0, 0)
+    assert len(cloud.executions()) == 1
+    assert sweep(cloud.deployment) == NOTHING
+
+
+def test_a_claimed_run_without_execution_is_started_again(cloud, run):
+    """A run that was noted as started, and of whose execution nobody knows, gets one."""
+    from geodl_core.service.aws.ledger import claim_order
+
+    run_id = claim_order(cloud.ledger, order("a"), None).run.id
+    move_run(cloud.ledger, run_id, "claimed", "execution started")
+    cloud.clock.now += GRACE_S + 1
+    assert sweep(cloud.deployment) == Swept(0, 1, 0)
+    assert cloud.executions() == [f"{run_id}-1"]
+    assert read_run(cloud.ledger, run_id).state == "claimed"
+    texts = [line["text"] for line in cloud_history(cloud.ledger, run_id)]
+    assert texts == ["ordered by hand", "execution started", "there was no execution", "execution started"]
+
+
+def test_an_execution_that_ended_untold_ends_its_run(cloud, run):
+    """Where an execution was ended and could not say so, its cause is asked for."""
+    run_id = run("a", "running")
+    other = run("b", "running")
+    stop(cloud, run_id, error="States.Timeout", cause="")
+    assert sweep(cloud.deployment) == Swept(0, 0, 1)
+    ended = read_run(cloud.ledger, run_id)
+    assert (ended.state, ended.error["class"]) == ("failed", "States.ABORTED") or ended.state == "failed"
+    assert ended.error["message"]
+    assert read_run(cloud.ledger, other).state == "running"
+    assert sweep(cloud.deployment) == NOTHING
+
+
+def test_what_changed_lately_is_left_to_who_changed_it(cloud, run):
+    """An execution that has just ended may be about to tell."""
+    run_id = run("a", "running", lasts_s=10)
+    stop(cloud, run_id)
+    assert sweep(cloud.deployment) == NOTHING
+
+
+def test_an_execution_is_known_by_run_and_attempt(cloud, run):
+    """The name of an execution is that of its run, with the attempt."""
+    run_id = run("a")
+    assert describe(cloud.deployment, read_run(cloud.ledger, run_id)).status == "RUNNING"
+    from dataclasses import replace
+
+    assert describe(cloud.deployment, replace(read_run(cloud.ledger, run_id), attempt=2)) is None
