@@ -50,9 +50,13 @@ def shard_tasks(plan: Plan, of: int, folder: Path) -> list[Task]:
 
 
 def is_result_whole(item: Mapping[str, Any], place: str) -> bool:
-    """Say whether every file of a registered result is in its folder, or under its URL, with the Item's size."""
-    expected = {Path(asset["href"]).name: asset.get("file:size") for asset in item["assets"].values()}
-    return all(object_size(join(place, name)) == size for name, size in expected.items())
+    """Say whether every file of a registered result is in its folder, or under its URL, with the Item's size.
+
+    An Item that names no file with its size is none of ours, whoever has put it there.
+    """
+    sizes = ((asset["href"], asset.get("file:size")) for asset in item["assets"].values())
+    expected = {Path(href).name: size for href, size in sizes if size is not None}
+    return bool(expected) and all(object_size(join(place, name)) == size for name, size in expected.items())
 
 
 def forget_work(place: str) -> None:

@@ -10,10 +10,10 @@ import pytest
 import uvicorn
 from starlette.testclient import TestClient
 
+from cloud import ENVIRONMENT, make_cloud, moto_server
 from geodl_core.catalog.api.app import create_app
 from geodl_core.catalog.pgstac.catalog import PgstacCatalog
 from geodl_core.catalog.sqlite import SqliteCatalog
-from cloud import ENVIRONMENT, make_cloud, moto_server
 from postgres import database, running
 from stac_documents import make_collection
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 
+import boto3
 import pytest
 from starlette.testclient import TestClient
 
@@ -90,7 +91,6 @@ def test_a_private_catalog_asks_readers_too(make):
 
 def test_tokens_of_a_secret(cloud):
     """Tokens are read from their secret, and again after some minutes; one that is no list is refused unseen."""
-    import boto3
 
     client = boto3.client("secretsmanager")
     text = json.dumps([{"name": "a", "sha256": hashlib.sha256(b"gdl_a").hexdigest(), "scopes": ["admin"]}])

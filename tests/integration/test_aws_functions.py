@@ -17,6 +17,7 @@ from geodl_core.domain.watch.watch import read_watch
 from geodl_core.engine.open_worker import Means
 from geodl_core.engine.plan_files import opened_plan, store_part, tasks_of
 from geodl_core.engine.run_tasks import Listener, run_tasks
+from geodl_core.errors import InputError
 from geodl_core.io.package.package import load_package
 from geodl_core.io.remote.objects import upload
 from geodl_core.io.stac import read_item
@@ -133,8 +134,8 @@ def test_a_batch_that_fails_whole_is_told_as_such(load):
 
 @pytest.mark.postgres
 def test_a_run_through_all_functions(cloud, load, model, secret, tmp_path):
-    """Planned, computed, merged, registered: the Item is in pgstac, the topic has heard of it, the run has succeeded."""
-    item = read_item(str(tmp_path / "item.json"))
+    """Planned, computed, merged, registered: pgstac has the Item, the topic has heard of it, the run has succeeded."""
+    item = read_item(str(tmp_path / "scene.json"))
     item["assets"]["image"]["href"] = f"{cloud.bucket.url}/scenes/scene.tif"
     said = {"arguments": {"tile_size": 96}, "bands": {"0": "image:1", "1": "image:2"}, "shards": 2}
     options = RunOptions.model_validate(said)
@@ -162,7 +163,7 @@ def test_a_run_through_all_functions(cloud, load, model, secret, tmp_path):
 
 @pytest.mark.postgres
 def test_the_api_over_pgstac(cloud, load, secret):
-    """Through the gateway's events the catalog is read by anybody, written by whoever has a token, and tells the topic."""
+    """Through the gateway's events anybody reads the catalog, whoever has a token writes, and the topic is told."""
     api = load("api")
     landing = api(event("http_get"))
     assert landing["statusCode"] == 200
@@ -213,7 +214,6 @@ def test_failures_and_what_was_left_lying(cloud, load, model, tmp_path):
 def test_a_function_that_is_not_told_enough_says_so(load, environment):
     """Without its table a function fails at its start, and names the variable."""
     environment.delenv("GEODL_TABLE")
-    from geodl_core.errors import InputError
 
     with pytest.raises(InputError, match="table") as caught:
         load("plan")

@@ -3,8 +3,10 @@
 import json
 import random
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 
@@ -147,13 +149,12 @@ def test_a_crash_between_claim_and_start_is_healed_by_the_next_delivery(ready):
 
 def test_a_crash_after_the_start_is_healed(ready, monkeypatch):
     """Who dies between start and the note of it leaves an execution that is not started twice."""
-    import geodl_core.service.aws.executions as executions
 
     def die(*_):
         raise CatalogError("killed")
 
     with monkeypatch.context() as patch, pytest.raises(UnavailableError):
-        patch.setattr(executions, "note_started", die)
+        patch.setattr("geodl_core.service.aws.executions.note_started", die)
         take(ready)
     assert len(ready.executions()) == 1
     (taken,) = take(ready)
@@ -173,21 +174,18 @@ def test_what_is_faster_than_the_note_stays(ready, monkeypatch):
                 move_run(ready.ledger, run_id, state, state)
             return answer
 
-    from dataclasses import replace
-
     (taken,) = take(ready, deployment=replace(ready.deployment, states=Fast()))
     assert read_run(ready.ledger, taken.run_id).state == "running"
 
 
 def test_the_order_is_there_before_the_claim(ready, monkeypatch):
     """Whoever sees a run finds its order: a crash between the two leaves no run without one."""
-    import geodl_core.service.aws.ingest as module
 
     def die(*_):
         raise CatalogError("killed")
 
     with monkeypatch.context() as patch, pytest.raises(UnavailableError):
-        patch.setattr(module, "claim_order", die)
+        patch.setattr("geodl_core.service.aws.ingest.claim_order", die)
         take(ready)
     assert [key.startswith("orders/") for key in ready.keys("orders/")] == [True]
     assert list_by_state(ready.ledger, "queued") == []
@@ -238,7 +236,7 @@ def test_scheduled_watches_are_not_asked(ready):
 
 
 def test_the_version_registered_last_is_run(ready):
-    """A name means the newest version, a version that one; a version that there is not is remarked, and stops nothing."""
+    """A name means the newest version, a version that one; one that there is not is remarked, and stops nothing."""
     register(ready, version="fedcba9876543210", created="2026-02-01T00:00:00Z")
     add_watch(ready, "pinned", model="water@0123", output_collection="p")
     add_watch(ready, "lost", model="water@9999", output_collection="l")
@@ -277,9 +275,6 @@ def test_a_watch_does_not_run_over_its_own_results(ready):
 
 def test_a_table_that_is_down_is_worth_another_try(ready):
     """Nothing is lost while the ledger does not answer: the message comes again."""
-    from dataclasses import replace
-
-    import boto3
 
     other = replace(ready.ledger, table=boto3.resource("dynamodb").Table("nowhere"))
     with pytest.raises(CatalogError, match="nowhere"):

@@ -1,6 +1,7 @@
 """Items to a topic: with attributes to choose by, the large ones by reference, what a catalog's outbox has, once."""
 
 import json
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -163,7 +164,6 @@ def test_events_are_published(cloud, topic, catalog):
         publish_event(topic, {"href": "https://h/i.json"}, None, cloud.ledger, NOW)
     with pytest.raises(ItemError, match="expected a STAC Item"):
         publish_event(topic, {"x": 1}, None, cloud.ledger, NOW)
-    from contextlib import nullcontext
 
     schedule = {"source": "geodl.schedule"}
     catalog.put_items(items(1))

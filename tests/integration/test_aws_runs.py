@@ -3,8 +3,10 @@
 import base64
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import boto3
 import pytest
 
 from geodl_core.domain.run.order import Order
@@ -148,7 +150,9 @@ def test_watches_are_kept(cloud, client):
     assert client.ask("GET", "/watches/w")[0] == 404
 
 
-@pytest.mark.parametrize(("method", "path"), [(verb, pattern) for verb, pattern in ROUTES if ROUTES[verb, pattern][1] != "read"])
+@pytest.mark.parametrize(
+    ("method", "path"), [(verb, pattern) for verb, pattern in ROUTES if ROUTES[verb, pattern][1] != "read"]
+)
 def test_writing_needs_a_token(client, method, path):
     """Nobody changes anything without a token of the scope; reading a token does not do."""
     path = path.replace("<run_id>", "0" * 64).replace("<name>", "w")
@@ -185,9 +189,6 @@ def test_bodies_as_the_gateway_encodes_them(cloud, client):
 
 def test_a_table_that_is_down_is_said_to_be(cloud, client):
     """While the ledger does not answer, callers are told to come again."""
-    from dataclasses import replace
-
-    import boto3
 
     away = replace(cloud.ledger, table=boto3.resource("dynamodb").Table("nowhere"))
     client.deployment = replace(cloud.deployment, ledger=away)

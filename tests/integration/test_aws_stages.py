@@ -4,10 +4,15 @@ import json
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from time import time
 
+import boto3
+import numpy as np
 import pytest
+import rasterio
 
 from geodl_core.catalog.sqlite import SqliteCatalog
+from geodl_core.cli.main import geodl
 from geodl_core.domain.run.options import RunOptions, command_options
 from geodl_core.domain.run.order import Order, order_id
 from geodl_core.engine.load_model import load_model
@@ -19,6 +24,7 @@ from geodl_core.errors import CatalogError, DataError, InputError, ItemError, Mo
 from geodl_core.io.package.package import load_package
 from geodl_core.io.remote.objects import read_object
 from geodl_core.io.stac import read_item
+from geodl_core.service.aws.catalogs import publish_result
 from geodl_core.service.aws.fail_stage import fail_stage
 from geodl_core.service.aws.ingest import take_order
 from geodl_core.service.aws.layout import order_url
@@ -27,10 +33,10 @@ from geodl_core.service.aws.merge_stage import merge_stage
 from geodl_core.service.aws.model_index import resolve_model
 from geodl_core.service.aws.plan_stage import StageSite, plan_stage
 from geodl_core.service.aws.publish import Topic
-from geodl_core.service.aws.catalogs import publish_result
 from geodl_core.service.aws.register_model import add_model_to_bucket
 from geodl_core.service.aws.register_stage import RegisterSite, register_stage
 from geodl_core.service.aws.registry import load_from_bucket
+from geodl_core.service.jobs.allowed_item import allowed_item
 from geodl_core.service.jobs.read_job import job_of
 from networks import conv_network, write_emd
 from perfect import write_detector, write_objects
@@ -52,10 +58,7 @@ class Works:
         self.site = StageSite(cloud.bucket, cloud.ledger, cloud.s3)
         self.catalog = str(folder / "catalog.db")
         SqliteCatalog(self.catalog).close()
-        topic = Topic(None, cloud.s3, cloud.topic, cloud.bucket)
-        import boto3
-
-        self.topic = Topic(boto3.client("sns"), cloud.s3, topic.arn, cloud.bucket)
+        self.topic = Topic(boto3.client("sns"), cloud.s3, cloud.topic, cloud.bucket)
 
     @property
     def reference(self):
@@ -74,7 +77,9 @@ class Works:
     def shards(self, planned):
         """Compute all shards, as their jobs would; return how many were not there yet."""
         with opened_plan(planned["plan"]) as opened:
-            lines = read_object(f"s3://{planned['shards_bucket']}/{planned['shards_key']}", 1 << 20).decode().splitlines()
+            lines = (
+                read_object(f"s3://{planned['shards_bucket']}/{planned['shards_key']}", 1 << 20).decode().splitlines()
+            )
             numbers = [json.loads(line)["n"] for line in lines]
             assert numbers == list(range(planned["of"]))
             missing = [task for task in tasks_of(opened, planned["of"]) if not has_part(opened, task)]
@@ -118,15 +123,15 @@ class Works:
         """Return the data files of a result in the bucket."""
         prefix = f"results/{result['collection']}/{result['id']}/"
         found = {key.removeprefix(prefix): f"{self.cloud.bucket.url}/{key}" for key in self.cloud.keys(prefix)}
-        return {name: read_object(url, 1 << 26) for name, url in found.items() if not name.endswith(f"{result['id']}.json")}
+        return {
+            name: read_object(url, 1 << 26) for name, url in found.items() if not name.endswith(f"{result['id']}.json")
+        }
 
 
 def allow_files(monkeypatch, folder):
     """Let Items name files of this machine, which functions never do."""
-    import geodl_core.service.aws.plan_stage as module
-    from geodl_core.service.jobs.allowed_item import allowed_item
 
-    monkeypatch.setattr(module, "allowed_item", lambda item, _: allowed_item(item, (folder,)))
+    monkeypatch.setattr("geodl_core.service.aws.plan_stage.allowed_item", lambda item, _: allowed_item(item, (folder,)))
 
 
 @pytest.fixture
@@ -145,8 +150,7 @@ def objects(cloud, tmp_path, monkeypatch):
     allow_files(monkeypatch, tmp_path)
     boxes = [(20, 20, 60, 50, 0), (250, 200, 280, 240, 1), (300, 300, 330, 330, 2)]
     path = write_objects(tmp_path, boxes, (400, 420))
-    item = path if isinstance(path, Path) else tmp_path / "item.json"
-    return Works(cloud, tmp_path, read_item(str(item if item.exists() else next(tmp_path.glob("*.json")))), write_detector(tmp_path), {"shards": 2})
+    return Works(cloud, tmp_path, read_item(str(path)), write_detector(tmp_path), {"shards": 2})
 
 
 def test_a_class_map_is_that_of_one_machine(works):
@@ -226,7 +230,6 @@ def test_a_result_that_lost_a_file_is_made_again(works):
 
 def test_an_empty_plan_needs_no_shard(works):
     """A scene of nodata alone is merged without a job, to the bytes of `geodl run`."""
-    import numpy as np
 
     write_raster(works.folder / "scene.tif", np.zeros((2, 300, 410), "uint16"), nodata=0)
     event = works.order()
@@ -238,8 +241,6 @@ def test_an_empty_plan_needs_no_shard(works):
 
 def test_an_empty_plan_of_a_detector_needs_no_shard(objects):
     """The same holds of objects: the table has no rows."""
-    import numpy as np
-    import rasterio
 
     raster = next(objects.folder.glob("*.tif"))
     with rasterio.open(raster, "r+") as dataset:
@@ -347,7 +348,10 @@ def test_shards_last_as_long_as_they_should(works):
 
 def test_a_model_comes_to_the_bucket_once(works, tmp_path):
     """The same model again changes nothing; another version is linked with it, and is what its name means."""
-    before = {key: works.cloud.s3.head_object(Bucket=works.cloud.bucket.name, Key=key)["LastModified"] for key in works.cloud.keys("models/")}
+    before = {
+        key: works.cloud.s3.head_object(Bucket=works.cloud.bucket.name, Key=key)["LastModified"]
+        for key in works.cloud.keys("models/")
+    }
     item, is_new = add_model_to_bucket(works.cloud.s3, works.cloud.bucket, works.package, NOW + timedelta(days=1))
     assert (item, is_new, works.is_new) == (works.model, False, True)
     assert sorted(before) == works.cloud.keys("models/")
@@ -369,6 +373,24 @@ def test_a_model_comes_to_the_bucket_once(works, tmp_path):
     assert all(asset["href"].startswith(f"{works.cloud.bucket.url}/models/net/") for asset in second["assets"].values())
     package = load_from_bucket(works.cloud.s3, works.cloud.bucket, found.reference)
     assert load_model(package).digest == second["properties"]["geodl:model_sha256"]
+
+
+def test_the_command_brings_a_model(cloud, tmp_path, monkeypatch, capsys):
+    """`geodl model add --store s3://…` registers in the bucket alone, and in a catalog where one is named."""
+    monkeypatch.chdir(tmp_path)
+    conv_network(tmp_path / "net.onnx")
+    emd = str(write_emd(tmp_path))
+    for said, more in (("registered net@", ()), ("already registered net@", ("--catalog", "named.db"))):
+        if more:
+            SqliteCatalog(tmp_path / "named.db").close()
+        geodl(["model", "add", emd, "--store", cloud.bucket.url, *more], standalone_mode=False)
+        assert capsys.readouterr().out.startswith(said)
+    assert not (tmp_path / "geodl-out").exists()
+    version = resolve_model(cloud.s3, cloud.bucket, "net").reference.partition("@")[2]
+    with SqliteCatalog(tmp_path / "named.db") as catalog:
+        assert catalog.get_item("models", f"net-{version}")["properties"]["version"] == version
+    with pytest.raises(InputError, match="expected a folder, or s3"):
+        geodl(["model", "add", emd, "--store", "gs://other"], standalone_mode=False)
 
 
 def test_a_damaged_model_is_refused(works):
@@ -412,20 +434,20 @@ def test_the_first_shard_that_fails_tells(works):
     """Of many that fail the first one's cause stays."""
     event = works.order()
     works.plan(event)
-    fail_stage(works.cloud.ledger, {**event, "error": "DataError", "cause": '{"errorType":"DataError","errorMessage":"a block"}'})
+    fail_stage(
+        works.cloud.ledger,
+        {**event, "error": "DataError", "cause": '{"errorType":"DataError","errorMessage":"a block"}'},
+    )
     fail_stage(works.cloud.ledger, {**event, "error": "States.ExceedToleratedFailureThreshold", "cause": "x"})
     assert read_run(works.cloud.ledger, event["run_id"]).error["message"] == "a block"
 
 
 def test_the_job_itself_says_what_it_failed_of(works):
     """Where its log can be read, the last line of error that the job wrote stands first."""
-    import boto3
-
     logs = boto3.client("logs")
     logs.create_log_group(logGroupName="/geodl/batch")
     logs.create_log_stream(logGroupName="/geodl/batch", logStreamName="infer/default/abc")
     lines = ["planned", "error: asset B04: the file is another one than was planned for", "hint: plan again"]
-    from time import time
 
     entries = [{"timestamp": int(time() * 1000), "message": line} for line in lines]
     logs.put_log_events(logGroupName="/geodl/batch", logStreamName="infer/default/abc", logEvents=entries)
@@ -433,5 +455,7 @@ def test_the_job_itself_says_what_it_failed_of(works):
     works.plan(event)
     cause = json.loads((EVENTS / "fail_job_input.json").read_text())
     told = fail_stage(works.cloud.ledger, cause | event, (logs, "/geodl/batch"))
-    assert told["cause"].startswith("asset B04: the file is another one than was planned for (geodl-shard-3: exit code 2")
+    assert told["cause"].startswith(
+        "asset B04: the file is another one than was planned for (geodl-shard-3: exit code 2"
+    )
     logs.delete_log_group(logGroupName="/geodl/batch")

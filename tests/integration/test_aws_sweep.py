@@ -1,5 +1,7 @@
 """The sweep: what was left lying is started, restarted or ended, and what is being worked on is left alone."""
 
+from dataclasses import replace
+
 import pytest
 from botocore.exceptions import ClientError
 
@@ -7,7 +9,7 @@ from geodl_core.domain.run.order import Order
 from geodl_core.errors import UnavailableError
 from geodl_core.service.aws.executions import describe, execution_arn
 from geodl_core.service.aws.ingest import take_order
-from geodl_core.service.aws.ledger import cloud_history, move_run, read_run
+from geodl_core.service.aws.ledger import claim_order, cloud_history, move_run, read_run
 from geodl_core.service.aws.sweep import GRACE_S, Swept, sweep
 
 NOTHING = Swept(0, 0, 0)
@@ -58,7 +60,6 @@ def test_what_was_never_started_is_started(cloud):
 
 def test_a_claimed_run_without_execution_is_started_again(cloud, run):
     """A run that was noted as started, and of whose execution nobody knows, gets one."""
-    from geodl_core.service.aws.ledger import claim_order
 
     run_id = claim_order(cloud.ledger, order("a"), None).run.id
     move_run(cloud.ledger, run_id, "claimed", "execution started")
@@ -94,6 +95,5 @@ def test_an_execution_is_known_by_run_and_attempt(cloud, run):
     """The name of an execution is that of its run, with the attempt."""
     run_id = run("a")
     assert describe(cloud.deployment, read_run(cloud.ledger, run_id)).status == "RUNNING"
-    from dataclasses import replace
 
     assert describe(cloud.deployment, replace(read_run(cloud.ledger, run_id), attempt=2)) is None

@@ -1,5 +1,6 @@
 """Watches in DynamoDB: kept, changed, paused, removed; each change counts."""
 
+import random
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -81,7 +82,6 @@ def test_more_watches_than_one_request_gives(cloud):
 
 def test_an_area_that_is_too_large_is_refused(cloud):
     """DynamoDB's rows are bounded: a watch beyond that is told so, not cut."""
-    import random
 
     numbers = random.Random(1)
     ring = [[round(numbers.uniform(0, 50), 12), round(numbers.uniform(0, 50), 12)] for _ in range(60_000)]

@@ -7,15 +7,19 @@ import threading
 import time
 from contextlib import closing, contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
+from geodl_core.catalog.models import add_model
+from geodl_core.catalog.pgstac.catalog import PgstacCatalog
 from geodl_core.catalog.sqlite import SqliteCatalog
 from geodl_core.engine.open_worker import Means
 from geodl_core.errors import InputError
+from geodl_core.io.package.package import load_package
 from geodl_core.service.ledger.database import Ledger
 from geodl_core.service.ledger.leases import Crew, Failure, Planned, lease_work, planned
-from geodl_core.service.ledger.runs import cancel_run, history, retry_run
+from geodl_core.service.ledger.runs import cancel_run, history, place_orders, read_run, retry_run
 from geodl_core.service.server.services import Services
 from geodl_core.service.work.heart import MOST_LINES, Heart, WorkStoppedError
 from geodl_core.service.work.http_queue import HttpQueue
@@ -23,6 +27,7 @@ from geodl_core.service.work.queue import LedgerQueue
 from geodl_core.service.work.steps import Site, finish_run, plan_run
 from geodl_core.service.work.worker import Shift, work_on
 from orders import end, lending, make_works, place, run_now, start_worker, wait_for
+from postgres import PASSWORD, database
 from runs import NOW, data_files
 
 SHARDS = {"options": {"shards": 3}}
@@ -221,6 +226,20 @@ def test_a_sleeper_that_wakes_up_changes_nothing(works):
         assert catalog.get_item(run.result_collection, run.result_id)["assets"] == item["assets"]
 
 
+@pytest.mark.parametrize("assets", [{}, {"classification": {"href": "./classification.tif"}}])
+def test_an_item_in_place_of_a_result_is_no_result(works, computed, assets):
+    """An Item under a result's id that names no file with its size does not pass for the result."""
+    run = until_success(works, computed)
+    shutil.rmtree(run.place)
+    with SqliteCatalog(works.catalog) as catalog:
+        item = catalog.get_item(run.result_collection, run.result_id)
+        catalog.put_items([{**item, "assets": assets}])
+    twin = {**works.item, "properties": {**works.item["properties"], "version": "2"}}
+    (again,) = place(works, works.order(item=twin, **SHARDS))
+    assert until_success(works, again).result_id == run.result_id
+    assert (Path(run.place) / "classification.tif").exists()
+
+
 @contextmanager
 def elsewhere(works):
     """A server that lends work of a ledger, and the queue of a worker that reaches it over HTTP alone."""
@@ -258,3 +277,29 @@ def test_failures_of_any_length_are_told_from_elsewhere(works):
     run = run_now(works, run_id)
     assert run.state == "failed"
     assert run.error["message"].endswith("xxx")
+
+
+@pytest.mark.postgres
+def test_a_database_that_is_restarted_loses_no_run(works, postgres):
+    """PostgreSQL is killed and started three times while a worker works: the run succeeds, and no secret is logged."""
+    (works.folder / "wide").mkdir()
+    large = make_works(works.folder / "wide", (2000, 2600))
+    order = large.order(options={"shards": 40})
+    with database(postgres) as location, Ledger(location) as ledger:
+        with PgstacCatalog(location) as catalog:
+            add_model(catalog, works.folder / "models", load_package(str(large.folder / "net.emd")), NOW)
+        run_id = place_orders(ledger, [order])[0].run_id
+        options = ("--catalog", location, "--out", works.folder / "elsewhere", "--lease", 2, "--shards-at-once", 4)
+        worker = start_worker(large, *options)
+        for number in range(3):
+            wait_for(lambda least=100 * number: read_run(ledger, run_id).tiles_done > least, "progress")
+            postgres.stop()
+            time.sleep(0.5)
+            postgres.start()
+        wait_for(lambda: read_run(ledger, run_id).state == "succeeded", "success")
+        log = end(worker)
+        found = data_files(Path(read_run(ledger, run_id).place))
+    assert "does not answer" in log
+    assert PASSWORD not in log
+    assert quote(PASSWORD, safe="") not in log
+    assert found == data_files(Path(until_success(large, place(large, order)[0]).place))

@@ -81,6 +81,8 @@ def scan_stage(deployment: Deployment, known: Known, event: Mapping[str, Any], t
     backfill = event.get("backfill")
     kind: Kind = "scan" if backfill is None else "backfill"
     row = {"pk": f"WATCH#{watch.name}", "sk": "SCAN" if backfill is None else f"SCAN#{backfill}"}
+    # Said before anything is asked for.
+    make_plan(watch, kind, Window(0, 1), Abilities("", "POST", has_filter=False, has_query=False))
     standing = _read(deployment, row)
     number = int(event.get("number", 0))
     if standing.answer is not None and standing.answer["number"] == number + 1:

@@ -92,7 +92,7 @@ class Ledger:
         try:
             yield
         except sa.exc.SQLAlchemyError as err:
-            reason = scrub(str(getattr(err, "orig", err))).splitlines()[0]
+            reason = scrub(str(getattr(err, "orig", err))).partition("\n")[0]
             raise CatalogError(f"{hide_secrets(self.location)}: the ledger does not answer ({reason})") from err
 
     def _make_tables(self) -> None:

@@ -30,7 +30,7 @@ function ago(time, now) {
   const s = now - seconds(time);
   if (!Number.isFinite(s)) return '';
   if (s < -1.5) return 'in ' + span(-s);
-  return s < 5 ? 'just now' : span(Math.round(s)) + ' ago';
+  return s < 5 ? 'just now' : (s < 59.5 ? Math.round(s) + ' s' : span(s)) + ' ago';
 }
 
 function firstLine(text, most = 300) {

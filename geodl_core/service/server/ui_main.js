@@ -30,7 +30,7 @@ function patiently(work, pauseMs) {
       await work();
       reached();
     } catch (error) { missed(error); } finally { isBusy = false; }
-    timer = setTimeout(() => { timer = 0; if (isWanted) again(); }, pauseMs);
+    timer = setTimeout(() => { timer = 0; if (isWanted) again(); }, typeof pauseMs === 'function' ? pauseMs() : pauseMs);
   };
 }
 
@@ -42,7 +42,7 @@ const freshen = {
     world.runs = new Map(found.jobs.map((job) => [job.geodl.id, runFacts(job)]));
     world.mayHaveMore = found.links.some((one) => one.rel === 'next') && world.limit < 1000;
     drawRuns();
-  }, 700),
+  }, () => 500 + 5 * world.limit),
   numbers: patiently(async () => {
     world.numbers = readNumbers(await (await ask('metrics', { headers: { Accept: 'text/plain' } })).text());
     drawGroups();
@@ -70,7 +70,7 @@ function missed(error) {
     return;
   }
   if (!(error instanceof Refused)) console.error(error);
-  say(at('trouble'), error instanceof Refused ? error.message : 'The server does not answer; this page goes on trying.');
+  say(at('trouble'), error instanceof Refused ? error.message : 'This page has a fault: ' + error.message);
   show(at('trouble'), true);
 }
 

@@ -98,6 +98,9 @@ function button(text, act, facts = {}) {
 let sayingTimer = 0;
 function tell(text, isBad = false) {
   const box = at('told');
+  // What lies behind an open dialog is neither seen nor read out.
+  const top = [...document.querySelectorAll('dialog[open]')].pop() ?? document.body;
+  if (box.parentNode !== top) top.append(box);
   box.dataset.bad = isBad;
   say(box, text);
   clearTimeout(sayingTimer);

@@ -3,6 +3,8 @@
 const TOKEN = 'geodl-token';
 const token = () => sessionStorage.getItem(TOKEN);
 
+const AWAY = 'The server does not answer; this page goes on trying.';
+
 class Refused extends Error {
   constructor(status, text) {
     super(text);
@@ -15,7 +17,8 @@ function headers(more = {}) {
 }
 
 async function ask(path, options = {}) {
-  const answer = await fetch(path, { ...options, headers: headers({ Accept: 'application/json', ...options.headers }) });
+  const asked = { ...options, headers: headers({ Accept: 'application/json', ...options.headers }) };
+  const answer = await fetch(path, asked).catch(() => { throw new Refused(0, AWAY); });
   if (answer.ok) return answer;
   const text = await answer.text();
   let told = null;
@@ -76,7 +79,7 @@ function listen(path, { onEvent, onState }) {
   async function on() {
     while (!isOver) {
       let problem = null;
-      try { await once(); } catch (error) { problem = error; }
+      try { await once(); } catch (error) { problem = error instanceof Refused ? error : new Refused(0, AWAY); }
       if (isOver) return;
       // Another token begins anew; trying the same one again and again would use up the address's budget.
       if (problem?.status === 401 || problem?.status === 403) { onState('refused', problem); return; }

@@ -40,7 +40,7 @@ def test_a_scene_by_hand():
 
 
 def test_a_backfill_by_hand():
-    """A hundred thousand scenes: GPUs are most of it; there are 12 transitions a scene, and no message but the result's.
+    """A hundred thousand scenes: GPUs are most of it; 12 transitions a scene, no message but the result's.
 
     GPU 6,170.13; storage 1,104; functions: per scene 4 calls (no ingest but the result's) 0.8e-6 and 76.25 + 0.6 =
     76.85 GB·s = 1.28083e-3 → 128.16; state machine 12 × 25e-6 × 1e5 = 30; S3 7.22; ledger 1.6125; logs 3; messages:
