@@ -70,11 +70,15 @@ def _published(items: tuple[str, ...], catalog: str | None, collection: str | No
 
 
 def _sent(items: tuple[str, ...], server: str, collection: str | None) -> "list[Published]":
+    from dataclasses import replace
+
     from geodl_core.service.triggers.local import read_publication
     from geodl_core.service.triggers.send import send
 
     token = Settings.from_env().token
-    return [one for item in items for one in send(server, token, read_publication(item), collection)]
+    sent = [(item, one) for item in items for one in send(server, token, read_publication(item), collection)]
+    # The server calls what it was sent the body.
+    return [replace(one, place=_name(item) + one.place.removeprefix("body")) for item, one in sent]
 
 
 def _watch(folder: Path, collection: str | None, catalog: str | None, is_json: bool) -> None:

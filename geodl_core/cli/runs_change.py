@@ -24,17 +24,19 @@ class _Change:
     """What is done to runs."""
 
     verb: str
+    past: str
     done: str
+    """State in which it leaves them."""
     of: tuple[State, ...]
     """States in which it can be done."""
     do: Callable[["Runs", str], dict[str, Any]]
 
 
-RETRY = _Change("retry", "queued", ("failed", "invalid", "cancelled"), lambda runs, run_id: runs.retry(run_id))
-RERUN = _Change("rerun", "queued", FINAL, lambda runs, run_id: runs.rerun(run_id))
-CANCEL = _Change(
-    "cancel", "cancelled", tuple(s for s in STATES if s not in FINAL), lambda runs, run_id: runs.cancel(run_id)
-)
+STOPPED: tuple[State, ...] = ("failed", "invalid", "cancelled")
+UNDER_WAY = tuple(state for state in STATES if state not in FINAL)
+RETRY = _Change("retry", "retried", "queued", STOPPED, lambda runs, run_id: runs.retry(run_id))
+RERUN = _Change("rerun", "rerun", "queued", FINAL, lambda runs, run_id: runs.rerun(run_id))
+CANCEL = _Change("cancel", "cancelled", "cancelled", UNDER_WAY, lambda runs, run_id: runs.cancel(run_id))
 
 
 @click.command("retry", short_help="Try runs once more that failed.")
@@ -108,10 +110,14 @@ def _change(change: _Change, run_ids: Sequence[str], options: Mapping[str, Any])
         if len(meant) > UNASKED and not options["yes"]:
             click.confirm(f"{change.verb} {len(meant)} runs?", abort=True)
         left = [text for facts in meant if (text := _one(change, runs, facts))]
+    if left and run_ids and len(meant) == 1:
+        raise InputError(left[0])
+    for text in left:
+        click.echo(f"left       {text}", err=True)
     if len(meant) > 1:
         click.echo(f"{len(meant) - len(left)} of {len(meant)} runs {change.done}")
     if left and run_ids:
-        raise InputError(left[0])
+        raise InputError(f"{len(left)} of {len(meant)} runs could not be {change.past}")
 
 
 def _meant(change: _Change, runs: "Runs", options: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -125,17 +131,15 @@ def _meant(change: _Change, runs: "Runs", options: Mapping[str, Any]) -> list[di
 
 
 def _one(change: _Change, runs: "Runs", facts: Mapping[str, Any]) -> str | None:
-    """Change a run and say so; return why not where it could not be."""
+    """Change a run and say so; return why not, with its name, where it could not be."""
     from geodl_core.cli.main import printable
 
     name = printable(f"{facts['id'][:8]}  {facts['item']['id']}  {facts['model']}")
     try:
         after = change.do(runs, facts["id"])
     except InputError as error:
-        click.echo(f"left       {name}: it is {facts['state']}", err=True)
         return error.message
     if after["state"] != change.done:
-        click.echo(f"left       {name}: it is {after['state']}", err=True)
         return f"run {facts['id'][:8]}: it had ended already, {after['state']}"
     click.echo(f"{change.done:<10} {name}")
     return None

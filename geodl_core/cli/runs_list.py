@@ -11,7 +11,9 @@ from geodl_core.cli.job_options import with_options
 from geodl_core.cli.runs_options import CHOICE_OPTIONS, PLACE_OPTIONS, asked_runs, opened_runs
 
 SHORT_ID = 8
-ERROR_WORDS = 6
+LONGEST = {"watch": 20, "item": 32, "model": 24}
+"""Characters of a name that are shown; it is shortened in its middle, since ends differ."""
+LEAST_ERROR = 12
 COLOURS = {
     "queued": "cyan",
     "claimed": "blue",
@@ -73,11 +75,12 @@ def _print_table(found: list[dict[str, Any]]) -> None:
         console = Console(width=WIDTH)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in COLUMNS:
-        table.add_column(name, no_wrap=name in ("run", "state", "age", "done"), overflow="fold")
+        table.add_column(name, no_wrap=True, overflow="ellipsis")
     now = time.time()
-    for facts in found:
+    rows = [_cells(facts, now) for facts in found]
+    for facts, row in zip(found, _fitted(rows, console.width), strict=True):
         # Text, not str: square brackets in a name are no markup.
-        cells = [Text(cell) for cell in _cells(facts, now)]
+        cells = [Text(cell) for cell in row]
         cells[1].stylize(COLOURS.get(facts["state"], ""))
         table.add_row(*cells)
     console.print(table)
@@ -88,21 +91,35 @@ def _cells(facts: Mapping[str, Any], now: float) -> tuple[str, ...]:
     from geodl_core.cli.main import printable
     from geodl_core.service.runs.facts import progress, seconds_of
 
-    error = (facts["error"] or {}).get("message") or ""
-    words = str(error).split()
-    short = " ".join(words[:ERROR_WORDS]) + (" …" if len(words) > ERROR_WORDS else "")
+    error = " ".join(str((facts["error"] or {}).get("message") or "").split())
     name, _, version = str(facts["model"]).partition("@")
     cells = (
         facts["id"][:SHORT_ID],
         facts["state"] + (f" ({facts['attempt']})" if facts["attempt"] > 1 else ""),
         age_of(now - seconds_of(facts["created"])),
-        facts["watch"] or "",
-        facts["item"]["id"],
-        f"{name}@{version[:4]}" if version else name,
+        shortened(facts["watch"] or "", LONGEST["watch"]),
+        shortened(facts["item"]["id"], LONGEST["item"]),
+        shortened(f"{name}@{version[:4]}" if version else name, LONGEST["model"]),
         f"{progress(facts)} %",
-        short,
+        error,
     )
     return tuple(printable(cell) for cell in cells)
+
+
+def _fitted(rows: list[tuple[str, ...]], width: int) -> list[tuple[str, ...]]:
+    """Return the rows of a table with errors cut, so that each run has a line."""
+    widest = [max(len(cell) for cell in column) for column in zip(COLUMNS, *rows, strict=True)]
+    # Two spaces between columns, as the table has them.
+    room = max(LEAST_ERROR, width - sum(widest[:-1]) - 2 * len(COLUMNS))
+    return [(*row[:-1], row[-1] if len(row[-1]) <= room else f"{row[-1][: room - 1]}…") for row in rows]
+
+
+def shortened(text: str, most: int) -> str:
+    """Return a name in so many characters at most, without its middle."""
+    if len(text) <= most:
+        return text
+    after = (most - 1) // 2
+    return f"{text[: most - 1 - after]}…{text[-after:]}"
 
 
 def age_of(seconds: float) -> str:

@@ -82,7 +82,7 @@ def print_report(watch: Watch, report: ScanReport, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"watch": watch.name, **asdict(report)}, indent=2))
         return
-    click.echo(f"found    {report.found:,} Items on {_count(report.pages, 'page')}; {report.matched:,} wanted")
+    click.echo(f"found    {_count(report.found, 'Item')} on {_count(report.pages, 'page')}; {report.matched:,} wanted")
     click.echo(f"ordered  {_count(report.ordered, 'run')}; {report.present:,} ordered before")
     _print_refusals(report)
     if report.state == "held":

@@ -71,7 +71,7 @@ def serve(catalog: str | None, host: str, port: int, grace: float, **options: An
       geodl serve --catalog postgresql://geodl@db/geodl --host 0.0.0.0 --host-name geodl.example.com --proxied
       geodl search --catalog http://127.0.0.1:8080
     """
-    from geodl_core.cli.serve_options import server_options
+    from geodl_core.cli.serve_options import own_address, server_options, told_address
 
     out, location = places_of({"out": options.pop("out"), "catalog": catalog})
     options["out"] = out
@@ -82,9 +82,10 @@ def serve(catalog: str | None, host: str, port: int, grace: float, **options: An
         log_to_stderr()
         # Not as an argument of the workers, which everybody on the machine can read.
         put_in_environment({"GEODL_CATALOG": location})
+        port = listener.getsockname()[1]
+        options["address"] = told_address(host, port, options["names"], is_proxied=options["proxied"])
         app, supervisor = _built(stack, location, asked, (options, grace))
-        name = f"[{host}]" if ":" in host else host
-        click.echo(f"http://{name}:{listener.getsockname()[1]}")
+        click.echo(own_address(host, port))
         _say_what_runs(location, asked, options)
         _run(app, listener, supervisor, grace)
 
@@ -117,9 +118,7 @@ def _built(
     roots = allowed_folders(out, folders, is_open=asked.rules is None and not options["folders"])
     services = Services(opened, ledger, out, options["store"], roots)
     use = TokenUse()
-    # Only with a name of its own is it known at which address others reach the server.
-    base = f"https://{options['names'][0]}/" if options["names"] and options["proxied"] else None
-    delivery = Delivery(base, Sender(way().access.allowed_hosts))
+    delivery = Delivery(options["address"], Sender(way().access.allowed_hosts))
     steps = server_steps(services, StepOptions(delivery, not options["no_scheduler"], watched), use)
     staff = staff_of(out, roots, options)
     kept = None if staff is None else (staff, lambda worker: end_leases(ledger, worker))

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from geodl_core.service.server.worker_processes import Staff
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 - known, not listened on
+"""Hosts that are no address to be reached at."""
 HOW_TO = "geodl token add NAME --scope admin makes one; --oidc-issuer names a provider of others"
 
 
@@ -44,6 +46,25 @@ def server_options(location: str, host: str, options: dict[str, Any]) -> "Server
     if is_guarded and oidc is None:
         _require_token(location, host)
     return ServerOptions(api, rules, oidc, _rates(options["rate"], rules is not None), options["confirm_sns"])
+
+
+def own_address(host: str, port: int) -> str:
+    """Return the address at which a server listens."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def told_address(host: str, port: int, names: tuple[str, ...], *, is_proxied: bool) -> str | None:
+    """Return the address that webhooks are told, with a slash at its end; None where it is not known.
+
+    Args:
+        host: on which it listens.
+        port: on which it listens.
+        names: that it answers to; the first one is told.
+        is_proxied: a proxy stands in front, which has TLS and a port of its own.
+    """
+    if names:
+        return f"https://{names[0]}/" if is_proxied else f"{own_address(names[0], port)}/"
+    return None if is_proxied or host in EVERYWHERE else f"{own_address(host, port)}/"
 
 
 def _require_token(location: str, host: str) -> None:

@@ -13,9 +13,10 @@ SHOWN = 200
 @click.command("test", short_help="Say which watches an Item matches, and why not.")
 @click.argument("item")
 @click.option("--watch", "names", multiple=True, metavar="NAME", help="Only this one; repeatable.")
+@click.option("--exit-code", "tells", is_flag=True, help="1 where no watch matches, for scripts.")
 @catalog_option
 @json_option
-def test(item: str, names: tuple[str, ...], catalog: str | None, is_json: bool) -> None:
+def test(item: str, names: tuple[str, ...], tells: bool, catalog: str | None, is_json: bool) -> None:
     """Say which watches an Item matches, and the outcome of each check; nothing is run.
 
     ITEM is the path or URL of an Item, or catalog:COLLECTION/ID.
@@ -24,6 +25,7 @@ def test(item: str, names: tuple[str, ...], catalog: str | None, is_json: bool) 
     Examples:
       geodl watch test scene.json
       geodl watch test catalog:sentinel-2-l2a/S2B_32TQS_20260514 --watch crops
+      geodl watch test scene.json --exit-code > /dev/null && echo matches
     """
     from geodl_core.io.stac import read_item
     from geodl_core.service.jobs.read_job import CATALOG_PREFIX, item_of
@@ -37,13 +39,15 @@ def test(item: str, names: tuple[str, ...], catalog: str | None, is_json: bool) 
         tested = examine(services, stored, found)
     if is_json:
         click.echo(json.dumps({"results": told_tests(tested)}, ensure_ascii=False))
-        return
-    for one in tested:
-        click.echo(f"{one.name}: {'matches' if one.matches else 'does not match'}")
-        for check in one.checks:
-            click.echo(f"  {'yes' if check.passed else 'NO ':<4}{check.name:<11}{check.text}")
-    if not tested:
-        click.echo("no watches")
+    else:
+        for one in tested:
+            click.echo(f"{one.name}: {'matches' if one.matches else 'does not match'}")
+            for check in one.checks:
+                click.echo(f"  {'yes' if check.passed else 'NO ':<4}{check.name:<11}{check.text}")
+        if not tested:
+            click.echo("no watches")
+    if tells and not any(one.matches for one in tested):
+        raise SystemExit(1)
 
 
 @click.command("apply", short_help="Order a watch's runs for Items that are there already.")

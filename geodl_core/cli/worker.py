@@ -112,6 +112,7 @@ def _stop_event(until_eof: bool) -> threading.Event:
 
 
 def _wait_for_eof(stop: threading.Event) -> None:
-    while sys.stdin.buffer.read(1):
+    # Not through Python's own file: at the end of the process its lock could not be taken from this thread.
+    while os.read(sys.stdin.fileno(), 1):
         pass
     stop.set()

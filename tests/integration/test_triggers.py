@@ -444,3 +444,13 @@ def test_a_folder_is_watched_by_the_command(services, tmp_path):
         process.stdout.close()
         process.stderr.close()
     assert services.catalog.get_item("scenes", "i") is not None
+
+
+def test_an_item_loses_the_path_that_it_was_published_from(services):
+    """Its results name it by the catalog; an address on the web stays; a relative href without any is refused."""
+    beside = scene("beside", links=[{"rel": "self", "href": "/tmp/items/beside.json"}])
+    web = scene("web", links=[{"rel": "self", "href": "https://example.com/web.json"}])
+    relative = scene("relative", assets={"image": {"href": "./a.tif"}})
+    assert outcomes(publish(services, [beside, web, relative], "body")) == ["published", "published", "refused"]
+    kept = [services.catalog.read_item("scenes", name).content["links"] for name in ("beside", "web")]
+    assert kept == [[], web["links"]]

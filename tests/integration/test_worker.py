@@ -19,7 +19,7 @@ from geodl_core.engine.run_scene import RunRequest, run_scene
 from geodl_core.io.remote.objects import download
 from geodl_core.service.jobs.read_job import read_itemless_job
 from geodl_core.service.ledger.database import Ledger
-from geodl_core.service.ledger.leases import Crew, beat, lease_work, log_lines
+from geodl_core.service.ledger.leases import Crew, lease_work, log_lines
 from geodl_core.service.ledger.runs import cancel_run, history, retry_run
 from geodl_core.service.server.services import Services
 from geodl_core.service.work.queue import LedgerQueue
@@ -233,12 +233,26 @@ def test_rerun_computes_anew(works):
 
 
 def test_notes_of_a_run_are_in_its_log(works):
-    """What a run has to say is kept with it, and heartbeats tell how far it is."""
-    (run_id,) = place(works, works.order())
+    """What was decided about a run, and what ended it, is kept with it."""
+    gone = {**works.item, "id": "gone", "assets": {"image": {**works.item["assets"]["image"], "href": "/no/such.tif"}}}
+    good, bad = place(works, works.order(), works.order(item=gone))
+    work_here(works)
     with Ledger(works.catalog) as ledger:
-        work = lease_work(ledger, Crew("here"))
-        assert beat(ledger, work.lease, 0, [("info", "something was decided")])
-        assert [line["text"] for line in log_lines(ledger, run_id)] == ["something was decided"]
+        assert any(line["text"].startswith("values: ") for line in log_lines(ledger, good))
+        (last,) = log_lines(ledger, bad)[-1:]
+    assert last["level"] == "error"
+    assert "such.tif" in last["text"]
+
+
+def test_relative_hrefs_need_an_address(works):
+    """An Item whose files lie beside an address that nobody knows is refused, and no file here is taken for its own."""
+    image = {**works.item["assets"]["image"], "href": "./scene.tif"}
+    item = {**works.item, "assets": {"image": image}, "links": []}
+    (run_id,) = place(works, works.order(item=item))
+    work_here(works)
+    run = run_now(works, run_id)
+    assert run.state == "invalid"
+    assert "expected an absolute href, found './scene.tif'" in run.error["message"]
 
 
 @contextmanager

@@ -102,7 +102,12 @@ class RequestLog:
             facts = {"method": scope["method"], "path": scope["path"], "status": status, "ms": spent_ms}
             if "caller" in scope:
                 facts["caller"] = scope["caller"].name
-            LOG.info("request", extra={"facts": facts})
+            LOG.log(_level(scope["path"], status), "request", extra={"facts": facts})
+
+
+def _level(path: str, status: int) -> int:
+    """Return how much a request is worth a line: workers ask for work every second, and mostly there is none."""
+    return logging.DEBUG if status == 204 and path.endswith("/work/lease") else logging.INFO
 
 
 def _host_name(header: str) -> str:

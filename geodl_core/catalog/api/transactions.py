@@ -9,12 +9,15 @@ from starlette.responses import JSONResponse, Response
 from geodl_core.catalog.answers import Mode, Refusal, Stored, changed
 from geodl_core.catalog.api.documents import checked_collection, checked_item, read_json
 from geodl_core.catalog.api.links import (
+    ServedFile,
     check_derived,
     collection_url,
     item_url,
     served_collection,
     served_item,
     stored_links,
+    with_file_urls,
+    with_stored_hrefs,
 )
 from geodl_core.catalog.api.patches import merged, patched
 from geodl_core.catalog.api.responses import geojson, quoted, read_etags, refused
@@ -26,7 +29,7 @@ TRIES = 20
 """How often a patch is applied anew where another writer was faster."""
 
 
-def create_items(write: Write) -> Response:
+def create_items(write: Write, served_file: ServedFile | None = None) -> Response:
     """Create an Item, or all Items of a FeatureCollection, or none of them."""
     collection_id = write.path["collection_id"]
     document = read_json(write.body)
@@ -39,7 +42,7 @@ def create_items(write: Write) -> Response:
     item = _incoming(write, document)
     etags = _accepted(write.catalog.write_items([item], "create"))
     place = item_url(write.base, collection_id, item["id"])
-    return geojson(served_item(item, write.base), 201, {"Location": place, "ETag": quoted(etags[0])})
+    return geojson(_shown(write, item, served_file), 201, {"Location": place, "ETag": quoted(etags[0])})
 
 
 def create_many(write: Write) -> Response:
@@ -57,15 +60,15 @@ def create_many(write: Write) -> Response:
     return _many(write, list(items.values()), "create" if method == "insert" else "put", 200)
 
 
-def replace_item(write: Write) -> Response:
+def replace_item(write: Write, served_file: ServedFile | None = None) -> Response:
     """Replace an Item that is there."""
     item = _incoming(write, read_json(write.body))
     _check_id("item", item["id"], write.path["item_id"])
     etags = _accepted(write.catalog.write_items([item], "replace", _if_match(write)))
-    return geojson(served_item(item, write.base), headers={"ETag": quoted(etags[0])})
+    return geojson(_shown(write, item, served_file), headers={"ETag": quoted(etags[0])})
 
 
-def patch_item(write: Write) -> Response:
+def patch_item(write: Write, served_file: ServedFile | None = None) -> Response:
     """Change parts of an Item."""
     key = write.path["collection_id"], write.path["item_id"]
 
@@ -75,7 +78,7 @@ def patch_item(write: Write) -> Response:
         return write.catalog.write_items([item], "replace", frozenset({etag}))
 
     item, etags = _patch(write, "item {}/{}".format(*key), lambda: write.catalog.read_item(*key), store)
-    return geojson(served_item(item, write.base), headers={"ETag": quoted(etags[0])})
+    return geojson(_shown(write, item, served_file), headers={"ETag": quoted(etags[0])})
 
 
 def delete_item(write: Write) -> Response:
@@ -130,7 +133,17 @@ def _many(write: Write, documents: list[Any], mode: Mode, status: int) -> Respon
 def _incoming(write: Write, document: Any) -> dict[str, Any]:
     item = checked_item(document, write.path["collection_id"])
     check_derived(item, write.base)
-    return stored_links(item, write.base)
+
+    def stored() -> dict[str, Any] | None:
+        found = write.catalog.read_item(item["collection"], item["id"])
+        return None if found is None else found.content
+
+    return with_stored_hrefs(stored_links(item, write.base), write.base, stored)
+
+
+def _shown(write: Write, item: dict[str, Any], served_file: ServedFile | None) -> dict[str, Any]:
+    shown = item if served_file is None else with_file_urls(item, write.base, served_file)
+    return served_item(shown, write.base)
 
 
 def _patch(

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from geodl_core.domain.area.area import read_area
 from geodl_core.domain.place.href import require_public
+from geodl_core.domain.run.complaints import ARGUMENT, complaints
 from geodl_core.errors import InputError, ItemError
 
 SAME = (
@@ -16,8 +17,12 @@ SAME = (
 )
 """Options that are written in a document as on the command line."""
 
-Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^=,;\x00-\x1f]+$")]
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=ARGUMENT)]
 Word = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+first_complaint = complaints
+"""As `service.work.messages` calls it."""
 
 
 class RunOptions(BaseModel):
@@ -91,16 +96,7 @@ def read_options(document: Any, place: str) -> RunOptions:
     try:
         return RunOptions.model_validate({} if document is None else document)
     except ValidationError as error:
-        raise InputError(first_complaint(error, place)) from error
-
-
-def first_complaint(error: ValidationError, place: str) -> str:
-    """Return in a line what is wrong with a document: where, and what was expected there."""
-    first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    is_said = first["type"] in ("missing", "value_error")
-    found = "" if is_said else f", found {str(first['input'])[:60]!r}"
-    return ": ".join(filter(None, (place, where, first["msg"].removeprefix("Value error, ")))) + found
+        raise InputError(complaints(error, place, RunOptions)) from error
 
 
 def options_json(options: RunOptions) -> dict[str, Any]:

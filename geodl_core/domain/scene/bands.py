@@ -80,7 +80,7 @@ def _mapped_band(scene: Scene, wanted: int | str, choice: tuple[str, bool], note
     try:
         return _band_by_name(scene, mapped, notes)
     except ItemError as error:
-        hint = f"say which of its bands, such as --band {wanted}={mapped}:1" if len(exact) > 1 else None
+        hint = f"say which of its bands, such as {_option(wanted, f'{mapped}:1')}" if len(exact) > 1 else None
         raise ItemError(f"--band {wanted}={mapped}: {error.message}", hint) from error
 
 
@@ -93,7 +93,7 @@ def _band_by_index(scene: Scene, index: int, beside: Collection[str]) -> Band:
         raise ItemError(
             f"Item {scene.id}: the model wants band {index} by number, "
             f"but the Item has {len(assets)} raster assets: {', '.join(assets) or 'none'}",
-            hint=f"say which is meant, for instance --band {index}={assets[0] if assets else 'ASSET'}",
+            hint=f"say which is meant, for instance {_option(index, assets[0] if assets else 'ASSET')}",
         )
     of_asset = [band for band in data if band.asset == candidates[0]]
     if 1 < len(of_asset) <= index:
@@ -136,13 +136,11 @@ def _band_by_name(scene: Scene, name: str, notes: list[str]) -> Band:
         there = ", ".join(dict.fromkeys(_label(band) for band in scene.bands)) or "no raster bands"
         raise ItemError(
             f"Item {scene.id} has no band {name}: it has {there}",
-            hint=f"if one of these is meant, say --band {name}=ASSET" if scene.bands else None,
+            hint=f"if one of these is meant, say {_option(name)}" if scene.bands else None,
         )
     if len({(band.asset, band.index) for band in found}) > 1:
         there = ", ".join(_label(band) for band in found)
-        raise ItemError(
-            f"Item {scene.id}: band {name} is ambiguous: {there}", hint=f"choose one with --band {name}=ASSET"
-        )
+        raise ItemError(f"Item {scene.id}: band {name} is ambiguous: {there}", hint=f"choose one with {_option(name)}")
     return found[0]
 
 
@@ -175,6 +173,11 @@ def _bands_by_wavelength(bands: Sequence[Band], name: str) -> list[Band]:
 
 def _is_beside(band: Band) -> bool:
     return is_picture(band) or bool(SIDE_ROLES & set(band.roles))
+
+
+def _option(wanted: int | str, asset: str = "ASSET") -> str:
+    """Return how a band is named, by hand and in a watch."""
+    return f"--band {wanted}={asset} (in a watch: options: bands: {wanted}: {asset})"
 
 
 def _label(band: Band) -> str:

@@ -189,8 +189,10 @@ def _message(document: Any, place: str) -> Message:
         return Message(place, href=href)
     if isinstance(collection, str) and isinstance(item_id, str) and collection and item_id and "type" not in document:
         return Message(place, key=(collection, item_id))
+    if document.get("type") in ("Collection", "Catalog"):
+        raise ItemError(f"expected a STAC Item, found a {document['type']}, which geodl catalog import takes")
     keys = ", ".join(str(key)[:20] for key in list(document)[:5])
-    raise ItemError(f"{EXPECTED}; found an object with {keys or 'nothing in it'}")
+    raise ItemError(f"{EXPECTED}; found an object {f'whose keys are {keys}' if keys else 'with nothing in it'}")
 
 
 def _require_shallow(document: Mapping[str, Any]) -> None:

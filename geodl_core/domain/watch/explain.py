@@ -66,9 +66,12 @@ _MODES = {"item": "looks at what is published", "schedule": "looks at what its s
 def _collection(watch: Watch, item: Mapping[str, Any]) -> Check:
     found = item.get("collection")
     if watch.collections:
-        wanted = ", ".join(watch.collections)
-        return Check("collection", found in watch.collections, f"{found}; expected {wanted}")
-    return Check("collection", found != MODELS, f"{found}; expected any but {MODELS}")
+        if found in watch.collections:
+            return Check("collection", True, f"{found} is one of the watch's")
+        return Check("collection", False, f"{found}; expected {' or '.join(watch.collections)}")
+    if found == MODELS:
+        return Check("collection", False, f"{found}; expected another, as the watch does not name it")
+    return Check("collection", True, f"{found}; the watch takes any")
 
 
 def _area(watch: Watch, item: Mapping[str, Any]) -> Check:

@@ -5,11 +5,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from geodl_core.domain.run.options import RunOptions, first_complaint, normal_area
+from geodl_core.domain.run.complaints import WATCH_NAME, WEB_ADDRESS, complaints
+from geodl_core.domain.run.options import RunOptions, normal_area
 from geodl_core.domain.run.order import LEAST_PRIORITY, MOST_PRIORITY
 from geodl_core.errors import InputError
 
-NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 Identifier = Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -18,7 +18,7 @@ class Source(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    api: Annotated[str, Field(pattern=r"^https?://", max_length=2_000)] = "https://earth-search.aws.element84.com/v1"
+    api: Annotated[str, Field(pattern=WEB_ADDRESS, max_length=2_000)] = "https://earth-search.aws.element84.com/v1"
     """Landing page."""
     lookback_days: Annotated[float, Field(gt=0, le=3650)] = 10
     """How far each scan reaches back behind the one before: Items appear late, and events are lost."""
@@ -53,7 +53,7 @@ class Watch(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Annotated[str, Field(pattern=NAME)]
+    name: Annotated[str, Field(pattern=WATCH_NAME)]
     description: Annotated[str, Field(max_length=2_000)] = ""
     model: Identifier
     """`NAME` for the latest version at the time of the match, `NAME@VERSION` for one version for ever."""
@@ -109,7 +109,7 @@ def read_watch(document: Any, place: str) -> Watch:
     try:
         return Watch.model_validate(document)
     except ValidationError as error:
-        raise InputError(first_complaint(error, place)) from error
+        raise InputError(complaints(error, place, Watch)) from error
 
 
 def watch_json(watch: Watch) -> dict[str, Any]:

@@ -6,26 +6,38 @@ Attempts, Container), both as JSON in the Cause of a state that failed; as AWS's
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from geodl_core import errors
 from geodl_core.domain.place.href import scrub
 from geodl_core.domain.run.state import State, state_after
-from geodl_core.errors import GeodlError
+from geodl_core.errors import (
+    DataError,
+    GeodlError,
+    InferenceError,
+    InputError,
+    OutOfMemoryError,
+    UnavailableError,
+)
 
 MOST_TEXT = 2_000
-KINDS: dict[str, type[GeodlError]] = {
-    name: kind for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, GeodlError)
-}
+
+
+def _family(kind: type[GeodlError]) -> Iterator[type[GeodlError]]:
+    yield kind
+    for child in kind.__subclasses__():
+        yield from _family(child)
+
+
+KINDS: dict[str, type[GeodlError]] = {kind.__name__: kind for kind in _family(GeodlError)}
 """Errors by the names of their classes, which is all that Lambda tells."""
 EXIT_CODES: dict[int, type[GeodlError]] = {
-    2: errors.InputError,
-    3: errors.DataError,
-    4: errors.InferenceError,
-    75: errors.UnavailableError,
-    137: errors.OutOfMemoryError,
+    2: InputError,
+    3: DataError,
+    4: InferenceError,
+    75: UnavailableError,
+    137: OutOfMemoryError,
 }
 """Of a container: the classes whose code it is; 137 is SIGKILL, which is what memory without end comes to."""
 PLAIN = {
@@ -110,9 +122,9 @@ def _of_job(told: Mapping[str, Any]) -> Failure:
     tries = len(attempts) if isinstance(attempts, list) else 0
     kind = EXIT_CODES.get(code) if isinstance(code, int) else None
     if "OutOfMemory" in reason:
-        kind = errors.OutOfMemoryError
+        kind = OutOfMemoryError
     if status.startswith(SPOT):
-        kind, reason = errors.UnavailableError, "its machine was taken away (Spot)"
+        kind, reason = UnavailableError, "its machine was taken away (Spot)"
     said = "; ".join(filter(None, (scrub(reason), "" if status.startswith("Essential container") else status)))
     ended = f"exit code {code}" if code is not None else "it was never started"
     name = str(told.get("JobName") or "job")

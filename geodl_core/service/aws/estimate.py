@@ -57,11 +57,14 @@ class MergeEstimate:
 
 
 def merge_way(planned: ScenePlan) -> MergeWay:
-    """Return where a run is merged."""
-    if not estimate_merge(planned).fits:
+    """Return where a run is merged. Without live tiles there is no part to merge, which only the functions make."""
+    is_empty = not len(live_tiles(planned.plan))
+    if not is_empty and not estimate_merge(planned).fits:
         return "batch"
     if planned.model.detector is None:
         return "raster"
+    if is_empty:
+        return "vector"
     choice = planned.job.detection
     return "vector" if choice is not None and FUNCTION_FORMATS.issuperset(choice.formats) else "batch"
 

@@ -18,6 +18,7 @@ def allowed_item(item: Mapping[str, Any], local_roots: tuple[Path, ...]) -> dict
     Raises:
         ItemError: no Item that can be read, or a raster that lies neither in these folders nor at a public URL.
     """
+    require_placed(item)
     parsed = parse_item(dict(item), item_href(dict(item)) or f"./{item.get('id')}.json")
     access = way().access
     prepared = reachable_item(parsed, access, is_local=not access.is_service)
@@ -31,3 +32,22 @@ def allowed_item(item: Mapping[str, Any], local_roots: tuple[Path, ...]) -> dict
                 hint="--allow-folder names such folders",
             )
     return prepared
+
+
+def require_placed(item: Mapping[str, Any]) -> None:
+    """Make sure that hrefs of assets lead somewhere: a relative one starts from the Item's own address.
+
+    Raises:
+        ItemError: one is relative, and the Item names no address.
+    """
+    if "://" in (item_href(dict(item)) or ""):
+        return
+    assets = item.get("assets")
+    for key, asset in assets.items() if isinstance(assets, Mapping) else ():
+        href = str(asset.get("href")) if isinstance(asset, Mapping) else ""
+        # A scheme may also be a driver's prefix; who opens it says what is wrong with that.
+        if href and ":" not in href and not href.startswith("/"):
+            raise ItemError(
+                f"asset {key}: expected an absolute href, found {href[:80]!r}, and no address of the Item's own",
+                hint="publish it with absolute hrefs, or with a self link; geodl publish makes them absolute",
+            )

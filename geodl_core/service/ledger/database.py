@@ -40,7 +40,8 @@ class Ledger:
         if location.lower().startswith(("http://", "https://")):
             raise InputError(
                 f"{hide_secrets(location)}: expected a catalog file or postgresql://, found the address of a server",
-                hint="give the server's address as --server",
+                hint="on the server's machine name its catalog file or postgresql:// address; from elsewhere runs, "
+                "publish and worker take --server URL, and watches go through its API, /watches",
             )
         self.location = location
         self.clock = clock

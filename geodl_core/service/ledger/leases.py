@@ -36,6 +36,8 @@ __all__ = [
 ]
 MOST_LOG_LINES = 2_000
 """Of a run."""
+ENDED = 0.0
+"""In place of the time when a lease ends: its worker was seen to end."""
 FORGOTTEN_S = 7 * 86_400.0
 """Workers that were not heard of for so long are not kept in mind."""
 
@@ -283,9 +285,10 @@ def _take_back(ledger: Ledger, connection: sa.Connection, now: float, chance: Ca
         run, tries = run_of(connection, lost[0]["run_id"]), max(int(row["tries"]) for row in lost) + 1
         if run.state in FINAL:  # another lease of the same run has just ended it
             continue
+        why = "ended" if lost[0]["expires"] == ENDED else f"was not heard of for {ledger.lease_s:g} s"
         failure = Failure(
             kind="WorkerLost",
-            message=f"{_name(lost)}: the worker {lost[0]['worker']} was not heard of for {ledger.lease_s:g} s",
+            message=f"{_name(lost)}: the worker {lost[0]['worker']} {why}",
             hint="it was stopped hard or ran out of memory: geodl runs logs, or the system's log, may say more",
             is_transient=True,
             state="failed",

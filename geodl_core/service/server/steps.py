@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from geodl_core.service.ledger.database import Ledger
+from geodl_core.service.ledger.leases import ENDED
 from geodl_core.service.ledger.runs import prune_runs
 from geodl_core.service.ledger.tables import UNITS
 from geodl_core.service.scans.scan_watch import scan_once
@@ -83,7 +84,7 @@ def server_steps(services: Services, options: StepOptions, use: TokenUse) -> tup
 def end_leases(ledger: Ledger, worker: str) -> None:
     """Take back what was lent to a worker that is known to have died, without waiting until it is missed."""
     with ledger.writing() as connection:
-        ended = UNITS.update().where(UNITS.c.worker == worker, UNITS.c.state == "leased").values(expires=0.0)
+        ended = UNITS.update().where(UNITS.c.worker == worker, UNITS.c.state == "leased").values(expires=ENDED)
         connection.execute(ended)
 
 

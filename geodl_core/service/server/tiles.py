@@ -1,17 +1,19 @@
 """Map tiles of rasters in the catalog, through TiTiler; and a page that shows them."""
 
 from collections.abc import Mapping
-from typing import Any
+from difflib import get_close_matches
+from typing import Annotated, Any
 from urllib.parse import quote
 
 from attrs import define
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Query
 from morecantile import tms
 from morecantile.defaults import TileMatrixSets
+from rio_tiler.colormap import cmap
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from titiler.core.dependencies import BidxParams
+from titiler.core.dependencies import BidxParams, ColorMapParams
 from titiler.core.factory import TilerFactory
 
 from geodl_core.catalog.api.links import item_url, link
@@ -66,6 +68,7 @@ def tiles_router(services: Services, proxy: EgressProxy | None = None) -> APIRou
         path_dependency=find_source(services, proxy),
         layer_dependency=BidxParams,
         process_dependency=_no_processing,
+        colormap_dependency=_colours,
         supported_tms=sets,
         add_viewer=False,
         add_part=False,
@@ -101,6 +104,22 @@ def tile_links(item: Mapping[str, Any], base: str) -> list[dict[str, Any]]:
 
 def _no_processing() -> None:
     return None
+
+
+def _colours(
+    colormap_name: Annotated[str | None, Query(description="Name of a colour map, as `viridis`")] = None,
+    colormap: Annotated[str | None, Query(description="Colours as JSON")] = None,
+) -> Any:
+    """Return the colours that are asked for.
+
+    Raises:
+        HTTPException: there are none of that name; those with a like one are told, as there are some 200.
+    """
+    names = sorted(cmap.list())
+    if colormap_name is not None and colormap_name not in names:
+        close = get_close_matches(colormap_name.lower(), names, n=3) or ["viridis", "terrain", "greys"]
+        raise HTTPException(400, f"colormap_name: there is no {colormap_name[:60]}; there are {', '.join(close)} …")
+    return ColorMapParams(colormap_name, colormap)
 
 
 def _check_sizes(request: Request) -> None:

@@ -154,7 +154,7 @@ def _publish(
     except UnavailableError:
         raise
     except GeodlError as error:
-        results = [Published(path.name, "refused", text=error.message)]
+        results = [Published(path.name, "refused", text=error.message.removeprefix(f"{path}: "))]
     except Exception as error:  # a file of anybody must not stand in the way of the others
         results = [Published(path.name, "refused", text=f"unexpected: {type(error).__name__}")]
         document = None
@@ -163,8 +163,13 @@ def _publish(
         return None, ""
     refused = [one for one in results if one.outcome == "refused"]
     assets = tuple(_assets(folder.path, document)) if not refused else ()
-    text = "; ".join(f"{one.place}: {one.text}" for one in refused[:5])
+    text = "; ".join(_within(path.name, one) for one in refused[:5])
     return _Done("refused" if refused else "published", text, assets, tuple(results)), digest
+
+
+def _within(name: str, one: Published) -> str:
+    """Return what is wrong in a file, and where in it; its name is said once, in front."""
+    return ": ".join(filter(None, (one.place.removeprefix(name).lstrip("."), one.text.removeprefix(f"{name}: "))))
 
 
 def _assets(folder: Path, document: Any) -> Iterator[str]:

@@ -11,6 +11,7 @@ from geodl_core.catalog.api.links import check_derived
 from geodl_core.domain.watch.envelopes import Message, read_envelope
 from geodl_core.domain.watch.match import MODELS
 from geodl_core.errors import InputError, ItemError, StoreError
+from geodl_core.service.jobs.allowed_item import require_placed
 from geodl_core.service.server.services import Services
 from geodl_core.service.triggers.fetch import MOST_BYTES, fetch_item
 
@@ -159,10 +160,22 @@ def prepared_item(item: Mapping[str, Any], collection: str | None) -> dict[str, 
         raise ItemError(f"item {name!r}: expected the id of a collection, found {named[:40]!r}")
     checked = checked_item({**item, "collection": named}, named)
     check_derived(checked, "")
+    checked = without_place(checked)
     size = len(json.dumps(checked, separators=(",", ":")))
     if size > MOST_BYTES:
         raise ItemError(f"item {name!r}: expected at most {MOST_BYTES:,} bytes, found {size:,}")
     return checked
+
+
+def without_place(item: dict[str, Any]) -> dict[str, Any]:
+    """Return an Item without the path of the file that it was published from: from now on it is the catalog's.
+
+    Raises:
+        ItemError: an asset's href is relative, and no address says to what.
+    """
+    require_placed(item)
+    kept = [one for one in item["links"] if one["rel"] != "self" or "://" in one["href"]]
+    return {**item, "links": kept}
 
 
 def _item_of(message: Message, collection: str | None) -> dict[str, Any]:

@@ -66,6 +66,8 @@ class PlanOutcome:
     facts: Planned
     result: dict[str, Any] | None
     """The output Item, where it was there already."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of the plan."""
 
 
 def plan_run(work: Work, site: Site, confirm: Callable[[], None]) -> PlanOutcome:
@@ -97,7 +99,8 @@ def plan_run(work: Work, site: Site, confirm: Callable[[], None]) -> PlanOutcome
     origin = origin_of((asked.item,), asked.package, asked.arguments, collection)
     wishes = RunWishes(shards, asked.batch_size, None if results == place else results)
     write_plan(place, planned, asked.package, origin, wishes)
-    return PlanOutcome(facts, None)
+    notes = (f"values: {planned.rule}",) if planned.rule else ()
+    return PlanOutcome(facts, None, (*notes, *planned.notes, *planned.warnings))
 
 
 def places_of(site: Site, planned: ScenePlan, collection: str) -> tuple[str, str]:

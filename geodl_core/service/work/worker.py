@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -110,13 +110,17 @@ def _attend(queue: Queue, work: Work, means: tuple[Shift, PlanCache], stop: thre
                 if not heart.is_lost:
                     queue.hand_back(work.lease, "handed back: the worker was told to stop")
             except GeodlError as error:
-                _report(queue, work, _failure(work, error))
+                _report((queue, heart), work, _failure(work, error))
             except MemoryError:
-                _report(queue, work, _failure(work, OutOfMemoryError("out of memory")))
+                _report((queue, heart), work, _failure(work, OutOfMemoryError("out of memory")))
             except Exception as error:  # the adapter: a fault of ours must end neither worker nor server
                 LOG.exception("unexpected", extra={"facts": facts})
                 reason = f"unexpected: {type(error).__name__}: {scrub(str(error))[:300]}"
-                _report(queue, work, Failure(type(error).__name__, reason, None, is_transient=False, state="failed"))
+                _report(
+                    (queue, heart),
+                    work,
+                    Failure(type(error).__name__, reason, None, is_transient=False, state="failed"),
+                )
     except UnavailableError as error:
         # The ledger does not hear it: the lease ends by itself, and the next worker finds the parts that are there.
         LOG.warning(error.message, extra={"facts": facts})
@@ -146,15 +150,22 @@ def _plan(queue: Queue, work: Work, site: Site, heart: Heart) -> None:
     outcome = plan_run(work, site, heart.confirm)
     heart.check()
     if outcome.result is None:
+        for text in outcome.notes:
+            heart.note(text)
+        heart.flush()
         queue.planned(work.lease, outcome.facts)
         return
     ids = str(outcome.result["collection"]), str(outcome.result["id"])
     queue.finished(work.lease, ids, outcome.facts, f"found {ids[0]}/{ids[1]}, computed before")
 
 
-def _report(queue: Queue, work: Work, failure: Failure) -> None:
+def _report(told: tuple[Queue, Heart], work: Work, failure: Failure) -> None:
+    queue, heart = told
     facts = {"run": work.run.id, "kind": work.kind, "error": failure.kind, "message": failure.message}
     LOG.warning("work failed", extra={"facts": facts})
+    heart.note(failure.message, "error")
+    with suppress(UnavailableError):
+        heart.flush()
     queue.failed(work.lease, failure)
 
 
