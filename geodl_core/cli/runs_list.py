@@ -12,8 +12,10 @@ from geodl_core.cli.runs_options import CHOICE_OPTIONS, PLACE_OPTIONS, asked_run
 
 SHORT_ID = 8
 LONGEST = {"watch": 20, "item": 32, "model": 24}
-"""Characters of a name that are shown; it is shortened in its middle, since ends differ."""
-LEAST_ERROR = 12
+"""Characters of a name that are shown at `WIDTH`; it is shortened in its middle, since ends differ."""
+LEAST_NAME = 8
+LEAST = {"run": SHORT_ID, "state": len("succeeded"), "age": len("365 d"), "done": len("100 %"), "error": 12}
+"""Characters that are left of a column on a narrow terminal."""
 COLOURS = {
     "queued": "cyan",
     "claimed": "blue",
@@ -75,9 +77,9 @@ def _print_table(found: list[dict[str, Any]]) -> None:
         console = Console(width=WIDTH)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in COLUMNS:
-        table.add_column(name, no_wrap=True, overflow="ellipsis")
+        table.add_column(name, no_wrap=True, overflow="ellipsis", min_width=LEAST.get(name))
     now = time.time()
-    rows = [_cells(facts, now) for facts in found]
+    rows = [_cells(facts, now, console.width) for facts in found]
     for facts, row in zip(found, _fitted(rows, console.width), strict=True):
         # Text, not str: square brackets in a name are no markup.
         cells = [Text(cell) for cell in row]
@@ -87,19 +89,22 @@ def _print_table(found: list[dict[str, Any]]) -> None:
     click.echo(f"{len(found)} run{'s' if len(found) != 1 else ''}")
 
 
-def _cells(facts: Mapping[str, Any], now: float) -> tuple[str, ...]:
+def _cells(facts: Mapping[str, Any], now: float, width: int) -> tuple[str, ...]:
     from geodl_core.cli.main import printable
     from geodl_core.service.runs.facts import progress, seconds_of
 
     error = " ".join(str((facts["error"] or {}).get("message") or "").split())
+    # Half of what a narrow terminal lacks, or a wide one has more, is the names'.
+    share = max(0.0, 1 + (width - WIDTH) / 2 / sum(LONGEST.values()))
+    most = {key: max(LEAST_NAME, int(count * share)) for key, count in LONGEST.items()}
     name, _, version = str(facts["model"]).partition("@")
     cells = (
         facts["id"][:SHORT_ID],
         facts["state"] + (f" ({facts['attempt']})" if facts["attempt"] > 1 else ""),
         age_of(now - seconds_of(facts["created"])),
-        shortened(facts["watch"] or "", LONGEST["watch"]),
-        shortened(facts["item"]["id"], LONGEST["item"]),
-        shortened(f"{name}@{version[:4]}" if version else name, LONGEST["model"]),
+        shortened(facts["watch"] or "", most["watch"]),
+        shortened(facts["item"]["id"], most["item"]),
+        shortened(f"{name}@{version[:4]}" if version else name, most["model"]),
         f"{progress(facts)} %",
         error,
     )
@@ -108,9 +113,10 @@ def _cells(facts: Mapping[str, Any], now: float) -> tuple[str, ...]:
 
 def _fitted(rows: list[tuple[str, ...]], width: int) -> list[tuple[str, ...]]:
     """Return the rows of a table with errors cut, so that each run has a line."""
-    widest = [max(len(cell) for cell in column) for column in zip(COLUMNS, *rows, strict=True)]
-    # Two spaces between columns, as the table has them.
-    room = max(LEAST_ERROR, width - sum(widest[:-1]) - 2 * len(COLUMNS))
+    columns = zip(COLUMNS, *rows, strict=True)
+    widest = [max(LEAST.get(column[0], 0), *map(len, column)) for column in columns]
+    # Three spaces between columns, as the table has them.
+    room = max(LEAST["error"], width - sum(widest[:-1]) - 3 * len(COLUMNS) - 1)
     return [(*row[:-1], row[-1] if len(row[-1]) <= room else f"{row[-1][: room - 1]}…") for row in rows]
 
 

@@ -1,7 +1,6 @@
 """Watches in DynamoDB: kept, changed, paused, removed; each change counts."""
 
 import random
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -62,15 +61,6 @@ def test_names_are_taken_and_missed(cloud):
     for call in (read_cloud_watch, remove_cloud_watch):
         with pytest.raises(InputError, match="no watch there; there are: here"):
             call(cloud.ledger, "there")
-
-
-def test_many_at_once_lose_nothing(cloud):
-    """Of eight watches that are put at the same time each is there, and each has counted."""
-    names = [f"w{n}" for n in range(8)]
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda name: put_cloud_watch(cloud.ledger, watch(name), replaces=False), names))
-    assert [kept.watch.name for kept in list_cloud_watches(cloud.ledger)] == names
-    assert revision_of_watches(cloud.ledger) == 8
 
 
 def test_more_watches_than_one_request_gives(cloud):

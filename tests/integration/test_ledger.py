@@ -36,6 +36,7 @@ from geodl_core.service.ledger.runs import (
     retry_run,
 )
 from geodl_core.service.ledger.tables import PAYLOADS, RUNS, UNITS
+from geodl_core.service.server.steps import end_leases
 from ledgers import DAY_S, NOON, PERMANENT, TRANSIENT, Clock, an_order, compute, crew, empty_ledger, facts
 from ledgers import place as order
 
@@ -251,6 +252,17 @@ def test_a_worker_that_is_not_heard_of_loses_its_work(ledger, clock):
     assert beat(ledger, work.lease, 1)
     assert "lost was not heard of for 60 s" in history(ledger, run_id)[-1].text
     assert shards_done(ledger, work.lease)
+
+
+def test_a_worker_that_was_seen_to_end_loses_its_work_at_once(ledger):
+    """Nobody waits for one whose process has gone, and the history says that it ended, not that it was silent."""
+    run_id = begun(ledger, shards=1)
+    lease_work(ledger, crew("gone"))
+    end_leases(ledger, "other")
+    assert lease_work(ledger, crew("next")) is None
+    end_leases(ledger, "gone")
+    assert lease_work(ledger, crew("next")).kind == "shard"
+    assert history(ledger, run_id)[-1].text.endswith("the worker gone ended")
 
 
 def test_a_heartbeat_keeps_the_work(ledger, clock):

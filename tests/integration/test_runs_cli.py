@@ -3,11 +3,13 @@
 import json
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
 from commands import geodl_here
 from geodl_core.catalog.api.app import create_app
+from geodl_core.cli.runs_list import WIDTH
 from geodl_core.service.ledger.database import Ledger
 from geodl_core.service.ledger.leases import beat, failed, lease_work, planned
 from geodl_core.service.ledger.runs import RunFilter, cancel_run, list_runs, read_run
@@ -84,6 +86,20 @@ def test_a_list_is_a_table(runs, some):
     assert "fields" in lines[3]
     assert "no red band" in lines[3]
     assert answer.stdout.endswith("5 runs\n")
+
+
+def test_long_names_and_errors_take_no_further_line(runs, ledger):
+    """Each run has one line: names are shortened in their middle, errors are cut."""
+    tail = "_20260514T101559_N0511_R065_T33UVT"
+    (run_id,) = order(ledger, f"S2B_MSIL2A{'x' * 60}{tail}", watch="w" * 60)
+    failed(ledger, lease_work(ledger, crew()).lease, replace(PERMANENT, message="no band " * 60))
+    lines = runs("list").stdout.splitlines()
+    (line,) = (line for line in lines if run_id[:8] in line)
+    assert "no band" not in "".join(lines).replace(line, "")
+    assert max(map(len, lines)) <= WIDTH
+    assert "S2B_MSIL" in line
+    assert "T33UVT" in line
+    assert line.count("…") == 3, line
 
 
 def test_an_empty_list_says_so(runs):
@@ -206,7 +222,11 @@ def test_one_run_is_changed(runs, ledger, some):
         before = read_run(ledger, words[1])
         answer = runs(*words)
         assert answer.returncode == (0 if words[0] == "cancel" else 2)
+        assert len((answer.stdout + answer.stderr).splitlines()) == 1, "the same fact twice"
         assert read_run(ledger, words[1]) == before
+    both = runs("retry", some["done"], some["stopped"])
+    assert (both.returncode, both.stdout.splitlines()[-1]) == (2, "1 of 2 runs queued")
+    assert [line.split()[0] for line in both.stderr.splitlines()] == ["left", "error:"]
 
 
 def test_many_runs_are_changed_by_what_they_are(runs, ledger, some):

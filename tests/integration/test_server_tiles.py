@@ -66,6 +66,15 @@ def coloured(values, item):
     return found
 
 
+def test_an_unknown_colour_map_is_answered_with_those_like_it(server, here):
+    """Of some 200 names the few are told that may be meant."""
+    answer = server.api.get(f"{here}/preview.png?colormap_name=virdis")
+    assert answer.status_code == 400
+    assert "viridis" in answer.text
+    assert len(answer.text) < 300
+    assert server.api.get(f"{here}/preview.png?colormap_name=viridis&bidx=1").status_code == 200
+
+
 def test_a_preview_has_the_pixels_of_the_raster(server, result, here):
     """A small raster's preview is the raster itself in the colours of its classes, transparent where it has none."""
     with rasterio.open(result[1].folder / "classification.tif") as dataset:

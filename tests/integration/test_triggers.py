@@ -18,6 +18,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from commands import geodl_here
 from geodl_core.catalog.api.app import create_app
 from geodl_core.catalog.api.responses import answer_errors
 from geodl_core.domain.place.access import Access
@@ -32,6 +33,7 @@ from geodl_core.service.triggers.send import send
 from scenes import write_raster
 from schemas import require_valid
 from servers import FileServer
+from uvicorns import behind_uvicorn
 from watched import collection, dispatch, opened, register, runs, scene, watch
 
 ROOT = Path(__file__).parents[2]
@@ -373,6 +375,28 @@ def test_numbers_beyond_all_bounds_are_refused(services):
     assert [one.outcome for one in found] == ["refused", "published"]
 
 
+def test_what_is_no_item_is_told_what_it_is(services):
+    """Keys of an unknown object, and what takes a Collection, are named in whole sentences."""
+    (one,) = publish(services, {"a": 1}, "x.json")
+    assert one.text.endswith("found an object whose keys are a")
+    (one,) = publish(services, small_collection("c"), "x.json")
+    assert "found a Collection" in one.text
+    assert "geodl catalog import" in one.text
+
+
+def test_a_servers_refusal_names_the_file(services, tmp_path):
+    """What a server says of the body that it was sent, the command says of the file that it has read."""
+    (tmp_path / "bad.json").write_text('{"a": 1}')
+    app = FastAPI()
+    app.include_router(publish_router(services))
+    answer_errors(app)
+    with behind_uvicorn(app) as url:
+        told = geodl_here("publish", tmp_path / "bad.json", "--server", url)
+    assert told.returncode == 2
+    assert str(tmp_path / "bad.json") in told.stdout
+    assert "body" not in told.stdout
+
+
 def test_a_token_is_not_sent_in_the_clear():
     """Publishing to another machine with a token wants https; an address that is none is said to be none."""
     with pytest.raises(InputError, match="expected https"):
@@ -396,6 +420,7 @@ def test_bad_files_are_listed_and_others_published(services, folder):
     }
     listed = (folder.path / REFUSED_NAME).read_text().splitlines()
     assert [line.partition(":")[0] for line in listed] == ["bad.json", "bad.tif", "point.json"]
+    assert all(line.count(f"{line.partition(':')[0]}: ") == 1 for line in listed), "each name once"
     assert "good.json" not in "".join(listed)
     for name in ("bad.json", "bad.tif", "point.json"):
         (folder.path / name).unlink()

@@ -250,6 +250,8 @@ def test_people_see_what_happened(command, services, tmp_path):
         assert "cloudy: does not match" in told
         assert "NO  filter     eo:cloud_cover = 12" in told
     assert "cloudy" not in command("watch", "test", tmp_path / "i.json", "--watch", "clear")
+    assert "clear: matches" in command("watch", "test", tmp_path / "i.json", "--exit-code")
+    assert command("watch", "test", tmp_path / "i.json", "--watch", "cloudy", "--exit-code").code == 1
     assert "1 to be ordered" in command("watch", "apply", "clear", "--dry-run")
     assert "1 ordered, 0 there" in command("watch", "apply", "clear")
     assert "0 ordered, 1 there" in command("watch", "apply", "clear")

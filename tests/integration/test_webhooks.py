@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import requests
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,6 +37,7 @@ from geodl_core.service.webhooks.subscriptions import (
 from geodl_core.service.webhooks.tables import DELIVERIES, prepare_webhooks
 from ledgers import DAY_S, PERMANENT, TRANSIENT, Clock, an_order, compute, crew, empty_ledger, facts
 from ledgers import place as order
+from served import serving
 
 BASE = "https://geodl.example.com/"
 
@@ -523,6 +525,22 @@ def test_commands_add_test_list_and_remove(tmp_path, receiver):
     assert "0 message" in geodl_here("webhook", "redeliver", webhook_id, *catalog).stdout
     assert geodl_here("webhook", "remove", webhook_id, *catalog).returncode == 0
     assert geodl_here("webhook", "list", *catalog).stdout == "no webhooks\n"
+
+
+def test_a_server_tells_where_it_is(tmp_path, receiver):
+    """Messages of a server on the loopback lead to its own job."""
+    with Ledger(str(tmp_path / "catalog.db")) as ledger, serving(tmp_path / "catalog.db", tmp_path / "log") as (_, url):
+        prepare_webhooks(ledger)
+        subscribe(ledger, receiver)
+        (run_id,) = order(ledger, "scene")
+        cancel_run(ledger, run_id)
+        deadline = time.monotonic() + 30
+        while not receiver.got:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        (message,) = receiver.documents()
+        assert message["source"] == f"{url}/"
+        assert requests.get(message["data"]["job"], timeout=10).json()["jobID"] == run_id
 
 
 def test_one_that_does_not_take_messages_is_tried_once_a_step(ledger, receiver):

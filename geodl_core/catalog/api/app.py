@@ -1,9 +1,11 @@
 """The application: a catalog and a few values in, an ASGI application out. Nothing is read from the environment."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
+import attr
 from fastapi import FastAPI
 from pydantic_settings import SettingsConfigDict
 from stac_fastapi.api.app import StacApi
@@ -32,6 +34,7 @@ from geodl_core.catalog.api.aggregation import AggregationClient, CatalogAggrega
 from geodl_core.catalog.api.backend import ServedCatalog
 from geodl_core.catalog.api.core import CoreClient
 from geodl_core.catalog.api.documents import STAC_VERSION
+from geodl_core.catalog.api.links import ServedFile, with_file_urls
 from geodl_core.catalog.api.middleware import BodyLimit, KnownHosts, RequestLog
 from geodl_core.catalog.api.queryables import CatalogFilterExtension, QueryablesClient, SortablesClient
 from geodl_core.catalog.api.responses import answer_errors
@@ -63,6 +66,7 @@ ROUTES = (
     Route("DELETE", _ITEM, "Delete Item", delete_item),
     Route("POST", _BULK, "Create many Items", create_many, "Items by their ids"),
 )
+_SHOW_ITEMS = (create_items, replace_item, patch_item)
 # pystac-client knows the sort extension by its class of version 1.0 alone.
 _SORT_1_0 = [f"https://api.stacspec.org/v1.0.0/{place}#sort" for place in ("item-search", "ogcapi-features")]
 _CQL2 = [
@@ -108,6 +112,8 @@ class ApiOptions:
 class HeadAsGet:
     """Answers HEAD as GET without the body (RFC 9110, 9.3.2), which FastAPI's routes leave to others.
 
+    Its scope says `is_head`, for routes whose bodies are large.
+
     Args:
         app: what is behind.
     """
@@ -124,7 +130,7 @@ class HeadAsGet:
         async def without_body(message: Message) -> None:
             await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
 
-        await self._app({**scope, "method": "GET"}, receive, without_body)
+        await self._app({**scope, "method": "GET", "is_head": True}, receive, without_body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +143,20 @@ class Additions:
     """Of the landing page: relation, path without a slash before it, media type, title."""
     item_links: Callable[[dict[str, Any], str], list[dict[str, Any]]] | None = None
     """Item, address of the landing page with a slash at the end → further links of the Item as it is served."""
+    served_file: ServedFile | None = None
+    """Which hrefs of Items are files that the server hands out, at `…/items/{id}/assets/{key}/file/{name}`."""
     guards: tuple[Middleware, ...] = ()
     """What stands between the check of names and the check of sizes; each is put before those that come earlier."""
     checks: tuple[Callable[[], None], ...] = ()
     """Of readiness, beside the catalog's: raise UnavailableError where something is not there now."""
+
+
+@attr.s(kw_only=True)
+class _Client(CoreClient):
+    served_file: ServedFile | None = attr.ib(default=None)
+
+    def _served(self, item: dict[str, Any], base: str) -> dict[str, Any]:
+        return super()._served(item if self.served_file is None else with_file_urls(item, base, self.served_file), base)
 
 
 class _Settings(ApiSettings):
@@ -158,7 +174,7 @@ def create_app(
         additions: of the server that it is part of; routes are added to the application afterwards.
     """
     asked, added = options or ApiOptions(), additions or Additions()
-    extensions, searched = _extensions(catalog, asked), _search_extensions(catalog)
+    extensions, searched = _extensions(catalog, asked, added.served_file), _search_extensions(catalog)
     collections = _collection_search()
     everything = [*searched, collections, *extensions]
     api = StacApi(
@@ -167,12 +183,13 @@ def create_app(
         description=asked.description,
         api_version=asked.version,
         stac_version=STAC_VERSION,
-        client=CoreClient(
+        client=_Client(
             catalog=catalog,
             landing_page_id="geodl",
             more_classes=added.conformance,
             more_links=added.links,
             item_links=added.item_links,
+            served_file=added.served_file,
         ),
         extensions=everything,
         exceptions={},
@@ -241,10 +258,16 @@ def _collection_search() -> CollectionSearchExtension:
     )
 
 
-def _extensions(catalog: ServedCatalog, options: ApiOptions) -> list[ApiExtension]:
+def _extensions(catalog: ServedCatalog, options: ApiOptions, served_file: ServedFile | None) -> list[ApiExtension]:
+    def of_server(route: Route) -> Route:
+        handler: Any = route.handler
+        is_about = handler in _SHOW_ITEMS
+        return replace(route, handler=partial(handler, served_file=served_file)) if is_about else route
+
+    routes = tuple(map(of_server, ROUTES))
     return [
         CatalogAggregationExtension(client=AggregationClient(catalog=catalog)),
-        WriteExtension(catalog=catalog, routes=ROUTES, document_bytes=options.document_bytes),
+        WriteExtension(catalog=catalog, routes=routes, document_bytes=options.document_bytes),
     ]
 
 
@@ -257,8 +280,8 @@ def _middlewares(options: ApiOptions, guards: tuple[Middleware, ...]) -> list[Mi
     found = [Middleware(HeadAsGet), Middleware(BodyLimit, largest=options.largest_body), *guards]
     if options.cors_origins:
         methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-        headers = ["Content-Type", "If-Match", "If-None-Match", "Authorization"]
-        shown = ["ETag", "Location", "Retry-After", "WWW-Authenticate"]
+        headers = ["Content-Type", "If-Match", "If-None-Match", "Authorization", "Range"]
+        shown = ["ETag", "Location", "Retry-After", "WWW-Authenticate", "Content-Range", "Accept-Ranges"]
         found.append(
             Middleware(
                 CORSMiddleware,

@@ -1,6 +1,7 @@
 """Links and hrefs that follow from where a document is served: made when it is read, taken off when it is written."""
 
 from collections.abc import Callable, Mapping
+from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -148,11 +149,11 @@ def _urls_of_stored(stored: Mapping[str, Any] | None, base: str) -> dict[str, st
     """Return URL → href of each local file of an Item, whether it is there now or not."""
     assets = stored.get("assets") if stored else None
     found: dict[str, str] = {}
-    for key, asset in assets.items() if stored and isinstance(assets, dict) else ():
+    for key, asset in assets.items() if isinstance(assets, dict) else ():
         href = asset.get("href") if isinstance(asset, dict) else None
         path = local_path(href) if isinstance(href, str) else None
-        if isinstance(href, str) and path is not None:
-            found[_file_url(stored, base, key, path.rstrip("/").rpartition("/")[2])] = href
+        if stored and isinstance(href, str) and path is not None:
+            found[_file_url(stored, base, key, PurePosixPath(path).name)] = href
     return found
 
 

@@ -21,10 +21,6 @@ Name = Annotated[str, Field(min_length=1, max_length=200, pattern=ARGUMENT)]
 Word = Annotated[str, Field(min_length=1, max_length=200)]
 
 
-first_complaint = complaints
-"""As `service.work.messages` calls it."""
-
-
 class RunOptions(BaseModel):
     """Options of a run. Unknown names are refused. None leaves the choice to the model and the scene."""
 

@@ -11,6 +11,7 @@ from starlette.middleware import Middleware
 from geodl_core.catalog.api.app import Additions, ApiOptions, create_app
 from geodl_core.io.remote.egress import EgressProxy
 from geodl_core.service.ledger.cursors import read_cursor
+from geodl_core.service.server.asset_files import asset_files_router, served_file
 from geodl_core.service.server.auth import Authentication, Gate, Rules, TokenUse
 from geodl_core.service.server.events_api import events_router
 from geodl_core.service.server.follow import EndStreams, WakeOnWrite
@@ -85,11 +86,16 @@ def create_server(services: Services, options: ServerOptions, beside: Beside | N
         conformance=CONFORMANCE,
         links=LINKS,
         item_links=tile_links,
+        # Whoever reaches a server of its own machine alone reads the files themselves, as far as that is theirs to do.
+        served_file=None if options.rules is None else served_file(services),
         guards=_guards(services, options, around),
         checks=_checks(services, around.supervisor),
     )
     app = create_app(services.catalog, options.api, additions)
     registry = CollectorRegistry()
+    # Before the tiles, whose grids might have the names of files.
+    if options.rules is not None:
+        app.include_router(asset_files_router(services))
     for router in (
         processes_router(services),
         events_router(services),

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from geodl_core.domain.run.options import first_complaint
+from geodl_core.domain.run.complaints import complaints
 from geodl_core.errors import InputError
 from geodl_core.service.ledger.leases import Failure, Work
 from geodl_core.service.ledger.runs import MOST_TEXT, Run, plain
@@ -98,6 +98,6 @@ def read_work(document: Mapping[str, Any], place: str) -> Work:
         lent = _Lent.model_validate(document)
         return Work(lent.lease, lent.kind, lent.numbers, Run(**lent.run), None, lent.expires_s)
     except ValidationError as error:
-        raise InputError(first_complaint(error, place)) from error
+        raise InputError(complaints(error, place)) from error
     except TypeError as error:
         raise InputError(f"{place}: expected a run of this geodl's version, found another ({error})") from error

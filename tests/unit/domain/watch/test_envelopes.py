@@ -62,7 +62,7 @@ def test_real_events_are_opened(shared, name, place):
     event = json.loads((shared / "fixtures" / "stac" / f"cirrus_event_{name}.json").read_text())
     (message,) = read_envelope(event, "event").messages
     assert message.place == place
-    assert "found an object with id" in message.problem
+    assert "found an object whose keys are id" in message.problem
     text = json.dumps(event).replace(
         json.dumps(json.dumps({"id": "some-collection/some-workflow/an-item-id"}))[1:-1], json.dumps(TEXT)[1:-1]
     )

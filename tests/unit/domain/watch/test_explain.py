@@ -58,6 +58,14 @@ def test_texts_say_what_was_found():
     assert "later day" in told["brake"].text
 
 
+def test_what_passed_is_not_told_as_if_it_had_not():
+    """A Collection that is wanted is said to be; what was expected stands where it is not."""
+    assert checks(watch(collections=["r", "s"]), item())["collection"].text == "s is one of the watch's"
+    assert checks(watch(collections=["r", "t"]), item())["collection"].text == "s; expected r or t"
+    assert "expected" not in checks(watch(), item())["collection"].text
+    assert not checks(watch(), item(collection="models"))["collection"].passed
+
+
 def test_distances_are_short_over_the_antimeridian():
     """An Item at 179° E is near an area at 179° W."""
     one = item(geometry=rectangle(178, 0, 179, 1))

@@ -10,6 +10,8 @@ from geodl_core.service.server.scopes import SCOPES, granted, needed_scope, rule
     [
         ("GET /", "read"),
         ("HEAD /collections/c/items/i", "read"),
+        ("GET /collections/c/items/i/assets/a/file/a.tif", "read"),
+        ("HEAD /collections/c/items/i/assets/a/file/a.tif", "read"),
         ("GET /search", "read"),
         ("POST /search", "read"),
         ("POST /collections/c/aggregate", "read"),
