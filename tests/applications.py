@@ -7,10 +7,10 @@ from typing import Any
 from starlette.testclient import TestClient
 
 from geodl_core.catalog.sqlite import SqliteCatalog
+from geodl_core.service.access.tokens import add_token
 from geodl_core.service.ledger.database import Ledger
 from geodl_core.service.server.app import Beside, ServerOptions, create_server
-from geodl_core.service.server.services import Services
-from geodl_core.service.server.tokens import add_token
+from geodl_core.service.services import Services
 from stac_documents import make_collection, make_item
 
 BASE = "http://127.0.0.1:8080"

@@ -25,8 +25,8 @@ from geodl_core.io.package.package import load_package
 from geodl_core.io.stac import read_item
 from geodl_core.service.ledger.database import Ledger
 from geodl_core.service.ledger.runs import Run, place_orders, read_run
-from geodl_core.service.server.services import Services
-from geodl_core.service.server.work_api import work_router
+from geodl_core.service.routes.work_api import work_router
+from geodl_core.service.services import Services
 from networks import conv_network, write_emd
 from runs import NOW
 from scenes import write_scene

@@ -14,7 +14,7 @@ from geodl_core.domain.watch.watch import read_watch
 from geodl_core.service.ledger.database import Ledger
 from geodl_core.service.ledger.tables import RUNS
 from geodl_core.service.ledger.watches import put_watch
-from geodl_core.service.server.services import Services
+from geodl_core.service.services import Services
 
 NOW = datetime(2025, 8, 2, 12, tzinfo=UTC)
 C1 = "sentinel-2-c1-l2a"

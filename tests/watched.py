@@ -13,7 +13,7 @@ from geodl_core.service.ledger.database import Ledger
 from geodl_core.service.ledger.runs import run_of
 from geodl_core.service.ledger.tables import RUNS
 from geodl_core.service.ledger.watches import put_watch
-from geodl_core.service.server.services import Services
+from geodl_core.service.services import Services
 from geodl_core.service.watches.dispatch import dispatch_once
 from geodl_core.service.watches.known import Known
 from networks import conv_network, write_emd

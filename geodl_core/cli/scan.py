@@ -9,7 +9,7 @@ from geodl_core.settings import Settings
 
 if TYPE_CHECKING:
     from geodl_core.domain.scan.windows import Window
-    from geodl_core.service.server.services import FullCatalog, Services
+    from geodl_core.service.services import FullCatalog, Services
 
 CATALOG = click.option(
     "--catalog",
@@ -66,7 +66,7 @@ def opened(catalog: str | None) -> Any:
     def services() -> Any:
         from geodl_core.catalog.open import open_catalog
         from geodl_core.service.ledger.database import Ledger
-        from geodl_core.service.server.services import Services
+        from geodl_core.service.services import Services
 
         settings = Settings.from_env()
         location = catalog or settings.catalog

@@ -14,8 +14,8 @@ from geodl_core.cli.job_options import MEANS_OPTIONS, places_of, with_options
 from geodl_core.settings import put_in_environment
 
 if TYPE_CHECKING:
+    from geodl_core.service.running.supervisor import Supervisor
     from geodl_core.service.server.app import ServerOptions
-    from geodl_core.service.server.supervisor import Supervisor
 
 LOG = logging.getLogger("geodl.server")
 
@@ -98,12 +98,12 @@ def _built(
     from geodl_core.cli.serve_options import allowed_folders, staff_of, watched_folders
     from geodl_core.io.remote.access import way
     from geodl_core.io.remote.egress import EgressProxy
+    from geodl_core.service.access.auth import TokenUse
     from geodl_core.service.ledger.database import Ledger
+    from geodl_core.service.running.steps import StepOptions, end_leases, server_steps
+    from geodl_core.service.running.supervisor import Supervisor
     from geodl_core.service.server.app import Beside, create_server
-    from geodl_core.service.server.auth import TokenUse
-    from geodl_core.service.server.services import Services
-    from geodl_core.service.server.steps import StepOptions, end_leases, server_steps
-    from geodl_core.service.server.supervisor import Supervisor
+    from geodl_core.service.services import Services
     from geodl_core.service.webhooks.deliver import Delivery
     from geodl_core.service.webhooks.post import Sender
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from geodl_core.service.access.oidc import OidcOptions
+    from geodl_core.service.access.rates import Rates
+    from geodl_core.service.running.worker_processes import Staff
     from geodl_core.service.server.app import ServerOptions
-    from geodl_core.service.server.oidc import OidcOptions
-    from geodl_core.service.server.rates import Rates
-    from geodl_core.service.server.worker_processes import Staff
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 - known, not listened on
@@ -27,8 +27,8 @@ def server_options(location: str, host: str, options: dict[str, Any]) -> "Server
     from geodl_core.catalog.api.app import ApiOptions
     from geodl_core.domain.place.href import hide_secrets
     from geodl_core.errors import InputError
+    from geodl_core.service.access.auth import Rules
     from geodl_core.service.server.app import ServerOptions
-    from geodl_core.service.server.auth import Rules
 
     if location.lower().startswith(("http://", "https://")):
         shown = hide_secrets(location)
@@ -70,8 +70,8 @@ def told_address(host: str, port: int, names: tuple[str, ...], *, is_proxied: bo
 def _require_token(location: str, host: str) -> None:
     from geodl_core.catalog.open import POSTGRES
     from geodl_core.errors import InputError
+    from geodl_core.service.access.tokens import list_tokens
     from geodl_core.service.ledger.database import Ledger
-    from geodl_core.service.server.tokens import list_tokens
 
     is_there = location.lower().startswith(POSTGRES) or Path(location.removeprefix("file://")).exists()
     if is_there:
@@ -89,14 +89,14 @@ def _oidc(issuer: str | None, audience: str | None) -> "OidcOptions | None":
         return None
     if issuer is None or audience is None:
         raise InputError("--oidc-issuer and --oidc-audience: expected both, found one")
-    from geodl_core.service.server.oidc import OidcOptions
+    from geodl_core.service.access.oidc import OidcOptions
 
     return OidcOptions(issuer, audience)
 
 
 def _rates(text: str | None, is_guarded: bool) -> "Rates | None":
     from geodl_core.errors import InputError
-    from geodl_core.service.server.rates import Rates
+    from geodl_core.service.access.rates import Rates
 
     if text is None:
         return Rates() if is_guarded else None
@@ -129,7 +129,7 @@ def watched_folders(texts: tuple[str, ...]) -> tuple[tuple[Path, str | None], ..
 def staff_of(out: Path, roots: tuple[Path, ...], options: dict[str, Any]) -> "Staff | None":
     """Return how workers are started, None for none."""
     from geodl_core.engine.session import usable_cores
-    from geodl_core.service.server.worker_processes import Staff
+    from geodl_core.service.running.worker_processes import Staff
 
     count = int(options["workers"])
     if count == 0 and options["store"] is None:

@@ -54,7 +54,7 @@ def add(name: str, scopes: tuple[str, ...], expires: str | None, catalog: str | 
       geodl token add ci --scope publish --expires 90d
       geodl token add gpu-1 --scope worker --catalog postgresql://geodl@db/geodl
     """
-    from geodl_core.service.server.tokens import add_token
+    from geodl_core.service.access.tokens import add_token
 
     lasts_s = None if expires is None else _seconds(expires)
     with _ledger(catalog) as ledger:
@@ -77,7 +77,7 @@ def list_all(is_json: bool, catalog: str | None) -> None:
     """
     import json
 
-    from geodl_core.service.server.tokens import list_tokens
+    from geodl_core.service.access.tokens import list_tokens
 
     with _ledger(catalog) as ledger:
         found, now = list_tokens(ledger), ledger.clock()
@@ -112,7 +112,7 @@ def revoke(name: str, catalog: str | None) -> None:
     Examples:
       geodl token revoke ci
     """
-    from geodl_core.service.server.tokens import revoke_token
+    from geodl_core.service.access.tokens import revoke_token
 
     with _ledger(catalog) as ledger:
         gone = revoke_token(ledger, name)

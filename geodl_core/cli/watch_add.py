@@ -11,7 +11,7 @@ from geodl_core.cli.watch_options import catalog_option, json_option, services_o
 from geodl_core.errors import InputError
 
 if TYPE_CHECKING:  # heavy: paid by the command, not by --help
-    from geodl_core.service.server.services import Services
+    from geodl_core.service.services import Services
 
 PACKAGES = (".emd", ".dlpk")
 STORE_NAME = "models"

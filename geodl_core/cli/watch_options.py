@@ -9,7 +9,7 @@ import click
 from geodl_core.settings import Settings
 
 if TYPE_CHECKING:  # heavy: paid by a command, not by --help
-    from geodl_core.service.server.services import FullCatalog, Services
+    from geodl_core.service.services import FullCatalog, Services
 
 catalog_option = click.option(
     "--catalog",
@@ -28,7 +28,7 @@ def services_of(catalog: str | None, *, creates: bool = False) -> "Iterator[Serv
     """
     from geodl_core.catalog.open import open_catalog
     from geodl_core.service.ledger.database import Ledger
-    from geodl_core.service.server.services import Services
+    from geodl_core.service.services import Services
 
     settings = Settings.from_env()
     location = catalog or settings.catalog

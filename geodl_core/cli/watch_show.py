@@ -24,7 +24,7 @@ def list_(catalog: str | None, is_json: bool) -> None:
       geodl watch list --catalog results/catalog.db --json
     """
     from geodl_core.service.ledger.watches import list_watches
-    from geodl_core.service.server.watches_api import told_watches
+    from geodl_core.service.routes.watches_api import told_watches
 
     with services_of(catalog) as services:
         told = told_watches(services, list_watches(services.ledger))
@@ -49,7 +49,7 @@ def show(name: str, catalog: str | None, is_json: bool) -> None:
       geodl watch show crops --json
     """
     from geodl_core.service.ledger.watches import read_stored_watch
-    from geodl_core.service.server.watches_api import told_watches
+    from geodl_core.service.routes.watches_api import told_watches
 
     with services_of(catalog) as services:
         told = told_watches(services, [read_stored_watch(services.ledger, name)])[0]

@@ -30,7 +30,7 @@ def test(item: str, names: tuple[str, ...], tells: bool, catalog: str | None, is
     from geodl_core.io.stac import read_item
     from geodl_core.service.jobs.read_job import CATALOG_PREFIX, item_of
     from geodl_core.service.ledger.watches import list_watches, read_stored_watch
-    from geodl_core.service.server.watches_api import told_tests
+    from geodl_core.service.routes.watches_api import told_tests
     from geodl_core.service.watches.check import examine
 
     with services_of(catalog) as services:

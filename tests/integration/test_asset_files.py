@@ -17,8 +17,8 @@ from commands import geodl
 from geodl_core.catalog.api.app import Additions, create_app
 from geodl_core.catalog.sqlite import SqliteCatalog
 from geodl_core.catalog.stac_api import StacApiCatalog
+from geodl_core.service.access.auth import Rules
 from geodl_core.service.server.app import ServerOptions
-from geodl_core.service.server.auth import Rules
 from networks import conv_network, write_emd
 from runs import run_item
 from scenes import smooth, write_raster, write_scene

@@ -17,7 +17,7 @@ from geodl_core.service.ledger.cursors import read_cursor
 from geodl_core.service.ledger.database import Ledger
 from geodl_core.service.ledger.runs import read_payload
 from geodl_core.service.ledger.watches import pause_watch
-from geodl_core.service.server.services import Services
+from geodl_core.service.services import Services
 from geodl_core.service.triggers.publish import publish
 from geodl_core.service.watches import dispatch as dispatching
 from geodl_core.service.watches.existing import apply_watch, reconcile_once

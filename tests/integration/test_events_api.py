@@ -12,7 +12,7 @@ from sqlalchemy import event
 from geodl_core.catalog.api.app import create_app
 from geodl_core.service.ledger.leases import beat, lease_work, planned
 from geodl_core.service.ledger.runs import cancel_run, history, retry_run
-from geodl_core.service.server.events_api import events_router
+from geodl_core.service.routes.events_api import events_router
 from ledgers import compute, crew, facts
 from ledgers import place as order
 from uvicorns import behind_uvicorn

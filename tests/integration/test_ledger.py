@@ -36,7 +36,7 @@ from geodl_core.service.ledger.runs import (
     retry_run,
 )
 from geodl_core.service.ledger.tables import PAYLOADS, RUNS, UNITS
-from geodl_core.service.server.steps import end_leases
+from geodl_core.service.running.steps import end_leases
 from ledgers import DAY_S, NOON, PERMANENT, TRANSIENT, Clock, an_order, compute, crew, empty_ledger, facts
 from ledgers import place as order
 

@@ -16,9 +16,9 @@ from geodl_core.domain.run.options import RunOptions
 from geodl_core.io.remote.access import access_in_force
 from geodl_core.service.ledger.leases import beat, failed, finished, lease_work, planned
 from geodl_core.service.ledger.runs import place_orders, read_payload, read_run
-from geodl_core.service.server.process_documents import CONFORMANCE, process_links
-from geodl_core.service.server.processes_api import processes_router
-from geodl_core.service.server.services import Services
+from geodl_core.service.routes.process_documents import CONFORMANCE, process_links
+from geodl_core.service.routes.processes_api import processes_router
+from geodl_core.service.services import Services
 from ledgers import PERMANENT, Clock, an_order, clear, compute, crew, facts
 from stac_documents import make_collection
 from watched import opened, register, scene

@@ -13,8 +13,8 @@ from geodl_core.cli.runs_list import WIDTH
 from geodl_core.service.ledger.database import Ledger
 from geodl_core.service.ledger.leases import beat, failed, lease_work, planned
 from geodl_core.service.ledger.runs import RunFilter, cancel_run, list_runs, read_run
+from geodl_core.service.routes.processes_api import processes_router
 from geodl_core.service.runs.remote import RemoteRuns
-from geodl_core.service.server.processes_api import processes_router
 from ledgers import PERMANENT, Clock, compute, crew, facts
 from ledgers import place as order
 from uvicorns import behind_uvicorn

@@ -10,12 +10,12 @@ import requests
 from applications import application
 from commands import geodl
 from geodl_core.catalog.api.app import ApiOptions
+from geodl_core.service.access.auth import Rules, TokenUse
+from geodl_core.service.access.oidc import OidcOptions
+from geodl_core.service.access.rates import Rates
+from geodl_core.service.access.scopes import SCOPES, granted, needed_scope, rule_for
+from geodl_core.service.access.tokens import list_tokens
 from geodl_core.service.server.app import Beside, ServerOptions
-from geodl_core.service.server.auth import Rules, TokenUse
-from geodl_core.service.server.oidc import OidcOptions
-from geodl_core.service.server.rates import Rates
-from geodl_core.service.server.scopes import SCOPES, granted, needed_scope, rule_for
-from geodl_core.service.server.tokens import list_tokens
 from identity import AUDIENCE, provider
 from served import serving
 from stac_documents import make_collection, make_item

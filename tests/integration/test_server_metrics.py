@@ -6,11 +6,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from applications import application
 from geodl_core.errors import CatalogError
+from geodl_core.service.access.auth import Rules
 from geodl_core.service.ledger.leases import beat, lease_work
-from geodl_core.service.server import metrics
+from geodl_core.service.numbers.request_metrics import RequestMetrics
+from geodl_core.service.numbers import metrics
 from geodl_core.service.server.app import ServerOptions
-from geodl_core.service.server.auth import Rules
-from geodl_core.service.server.request_metrics import RequestMetrics
 from ledgers import compute, crew, facts, place, planned
 from stac_documents import make_item
 

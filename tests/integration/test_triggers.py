@@ -25,7 +25,7 @@ from geodl_core.domain.place.access import Access
 from geodl_core.domain.place.address import read_allowed
 from geodl_core.errors import InputError
 from geodl_core.io.remote.access import access_in_force
-from geodl_core.service.server.publish_api import publish_router
+from geodl_core.service.routes.publish_api import publish_router
 from geodl_core.service.triggers.folder import REFUSED_NAME, WatchedFolder, publish_folder_once
 from geodl_core.service.triggers.local import read_publication
 from geodl_core.service.triggers.publish import publish, small_collection

@@ -10,11 +10,11 @@ import pytest
 from applications import application
 from geodl_core.domain.scan.windows import Window
 from geodl_core.errors import DataError
+from geodl_core.service.access.auth import Rules
 from geodl_core.service.ledger.leases import lease_work
+from geodl_core.service.pages.ui_page import HERE, SCRIPTS, prefers_html
 from geodl_core.service.scans.scans import Asked, fail_scan, lease_scan, open_scan
 from geodl_core.service.server.app import ServerOptions
-from geodl_core.service.server.auth import Rules
-from geodl_core.service.server.ui_page import HERE, SCRIPTS, prefers_html
 from ledgers import crew, place
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8"

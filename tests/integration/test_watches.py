@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from geodl_core.catalog.api.responses import answer_errors
 from geodl_core.cli.main import geodl
 from geodl_core.service.ledger.watches import read_stored_watch
-from geodl_core.service.server.watches_api import watches_router
+from geodl_core.service.routes.watches_api import watches_router
 from networks import conv_network, write_emd
 from stac_documents import rectangle
 from watched import collection, dispatch, opened, register, runs, scene, watch

@@ -21,7 +21,7 @@ from geodl_core.service.jobs.read_job import read_itemless_job
 from geodl_core.service.ledger.database import Ledger
 from geodl_core.service.ledger.leases import Crew, lease_work, log_lines
 from geodl_core.service.ledger.runs import cancel_run, history, retry_run
-from geodl_core.service.server.services import Services
+from geodl_core.service.services import Services
 from geodl_core.service.work.queue import LedgerQueue
 from geodl_core.service.work.steps import Site
 from geodl_core.service.work.worker import Shift, work_on

@@ -20,7 +20,7 @@ from geodl_core.io.package.package import load_package
 from geodl_core.service.ledger.database import Ledger
 from geodl_core.service.ledger.leases import Crew, Failure, Planned, lease_work, planned
 from geodl_core.service.ledger.runs import cancel_run, history, place_orders, read_run, retry_run
-from geodl_core.service.server.services import Services
+from geodl_core.service.services import Services
 from geodl_core.service.work.heart import MOST_LINES, Heart, WorkStoppedError
 from geodl_core.service.work.http_queue import HttpQueue
 from geodl_core.service.work.queue import LedgerQueue

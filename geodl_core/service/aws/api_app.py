@@ -14,8 +14,8 @@ from geodl_core.catalog.api.backend import ServedCatalog
 from geodl_core.catalog.api.middleware import drain
 from geodl_core.catalog.api.responses import problem
 from geodl_core.errors import GeodlError, UnavailableError
+from geodl_core.service.access.scopes import OPEN, SAFE, granted, needed_scope
 from geodl_core.service.aws.secrets import KnownToken, bearer_of, find_known_token
-from geodl_core.service.server.scopes import OPEN, SAFE, granted, needed_scope
 
 LOG = logging.getLogger("geodl.api")
 REALM = 'Bearer realm="geodl"'

@@ -11,6 +11,7 @@ from geodl_core.domain.scan.windows import stamp
 from geodl_core.domain.watch.filters import read_filter
 from geodl_core.domain.watch.watch import read_watch, watch_json
 from geodl_core.errors import GeodlError, InputError, UnavailableError
+from geodl_core.service.access.scopes import granted
 from geodl_core.service.aws.executions import Deployment, start_run, stop_run
 from geodl_core.service.aws.ledger import (
     CloudRun,
@@ -32,7 +33,6 @@ from geodl_core.service.aws.watches import (
     read_remark,
     remove_cloud_watch,
 )
-from geodl_core.service.server.scopes import granted
 
 MOST_RUNS = 1_000
 TIMES = ("created", "updated", "not_before")

@@ -34,7 +34,7 @@ from geodl_core.service.scans.scan_watch import (
 )
 from geodl_core.service.scans.scans import NO_COUNTS, Asked, is_hopeless, open_scan
 from geodl_core.service.scans.stac_search import Abilities, Later, StacSearch
-from geodl_core.service.server.services import Services
+from geodl_core.service.services import Services
 
 Found = TypeVar("Found")
 IDS_AT_ONCE = 500

@@ -35,7 +35,7 @@ from geodl_core.service.scans.scans import (
     unfinished_scan,
 )
 from geodl_core.service.scans.stac_search import Abilities, Later, StacSearch
-from geodl_core.service.server.services import Services
+from geodl_core.service.services import Services
 
 MOST_NOTES = 20
 WAIT_S = 1.0

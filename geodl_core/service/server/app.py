@@ -10,31 +10,31 @@ from starlette.middleware import Middleware
 
 from geodl_core.catalog.api.app import Additions, ApiOptions, create_app
 from geodl_core.io.remote.egress import EgressProxy
+from geodl_core.service.access.auth import Authentication, Gate, Rules, TokenUse
+from geodl_core.service.access.origins import OwnPages
+from geodl_core.service.access.rates import Budgets, RateLimit, Rates
+from geodl_core.service.access.tokens import prepare_tokens
 from geodl_core.service.ledger.cursors import read_cursor
-from geodl_core.service.server.asset_files import asset_files_router, served_file
-from geodl_core.service.server.auth import Authentication, Gate, Rules, TokenUse
-from geodl_core.service.server.events_api import events_router
+from geodl_core.service.numbers.metrics import LedgerNumbers, metrics_router
+from geodl_core.service.numbers.more_numbers import more_numbers
+from geodl_core.service.numbers.request_metrics import RequestMetrics, RequestNumbers
+from geodl_core.service.pages.asset_files import asset_files_router, served_file
+from geodl_core.service.pages.tiles import tile_links, tiles_router
+from geodl_core.service.pages.ui_page import PageForBrowsers, ui_router
+from geodl_core.service.routes.events_api import events_router
+from geodl_core.service.routes.process_documents import CONFORMANCE
+from geodl_core.service.routes.processes_api import processes_router
+from geodl_core.service.routes.publish_api import publish_router
+from geodl_core.service.routes.scans_api import scans_router
+from geodl_core.service.routes.watches_api import watches_router
+from geodl_core.service.routes.work_api import work_router
+from geodl_core.service.running.supervisor import Supervisor
 from geodl_core.service.server.follow import EndStreams, WakeOnWrite
-from geodl_core.service.server.metrics import LedgerNumbers, metrics_router
-from geodl_core.service.server.more_numbers import more_numbers
-from geodl_core.service.server.origins import OwnPages
-from geodl_core.service.server.process_documents import CONFORMANCE
-from geodl_core.service.server.processes_api import processes_router
-from geodl_core.service.server.publish_api import publish_router
-from geodl_core.service.server.rates import Budgets, RateLimit, Rates
-from geodl_core.service.server.request_metrics import RequestMetrics, RequestNumbers
-from geodl_core.service.server.scans_api import scans_router
-from geodl_core.service.server.services import Services
-from geodl_core.service.server.supervisor import Supervisor
-from geodl_core.service.server.tiles import tile_links, tiles_router
-from geodl_core.service.server.tokens import prepare_tokens
-from geodl_core.service.server.ui_page import PageForBrowsers, ui_router
-from geodl_core.service.server.watches_api import watches_router
-from geodl_core.service.server.work_api import work_router
+from geodl_core.service.services import Services
 from geodl_core.service.watches.dispatch import CURSOR
 
 if TYPE_CHECKING:
-    from geodl_core.service.server.oidc import Issuer, OidcOptions
+    from geodl_core.service.access.oidc import Issuer, OidcOptions
 
 JSON, HTML, TEXT = "application/json", "text/html", "text/plain"
 RELATION = "http://www.opengis.net/def/rel/ogc/1.0/"
@@ -137,7 +137,7 @@ def _guards(services: Services, options: ServerOptions, beside: Beside) -> tuple
 def _issuer(services: Services, options: ServerOptions) -> "Issuer | None":
     if options.oidc is None:
         return None
-    from geodl_core.service.server.oidc import Issuer  # noqa: PLC0415  # 0.2 s to import, for such servers alone
+    from geodl_core.service.access.oidc import Issuer  # noqa: PLC0415  # 0.2 s to import, for such servers alone
 
     return Issuer(options.oidc, services.ledger.clock)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from geodl_core.service.server.scopes import SAFE
+from geodl_core.service.access.scopes import SAFE
 
 LOOK_S = 0.25
 """Between two looks of a stream at whether the server ends."""

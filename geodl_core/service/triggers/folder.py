@@ -17,7 +17,7 @@ from geodl_core.io.store import storage_errors, write_bytes
 from geodl_core.service.ledger.database import Ledger, insert_new
 from geodl_core.service.ledger.runs import plain
 from geodl_core.service.ledger.tables import METADATA
-from geodl_core.service.server.services import Services
+from geodl_core.service.services import Services
 from geodl_core.service.triggers.local import read_publication
 from geodl_core.service.triggers.publish import Published, publish
 

@@ -12,7 +12,7 @@ from geodl_core.domain.watch.envelopes import Message, read_envelope
 from geodl_core.domain.watch.match import MODELS
 from geodl_core.errors import InputError, ItemError, StoreError
 from geodl_core.service.jobs.allowed_item import require_placed
-from geodl_core.service.server.services import Services
+from geodl_core.service.services import Services
 from geodl_core.service.triggers.fetch import MOST_BYTES, fetch_item
 
 Outcome = Literal["published", "unchanged", "refused", "unavailable"]

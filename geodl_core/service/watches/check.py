@@ -22,7 +22,7 @@ from geodl_core.service.ledger.runs import DAY_S
 from geodl_core.service.ledger.tables import RUNS
 from geodl_core.service.ledger.watches import StoredWatch, put_watch
 from geodl_core.service.scans.scheduler import check_schedule
-from geodl_core.service.server.services import Services
+from geodl_core.service.services import Services
 from geodl_core.service.watches.judge import lookup_in
 
 

@@ -9,7 +9,7 @@ from geodl_core.catalog.sqlite import OutboxRow
 from geodl_core.domain.watch.match import MODELS, is_looked_at, match_item
 from geodl_core.service.ledger.cursors import move_cursor, read_cursor
 from geodl_core.service.ledger.runs import Placed, place_ready
-from geodl_core.service.server.services import Services
+from geodl_core.service.services import Services
 from geodl_core.service.watches.judge import Judged, judge
 from geodl_core.service.watches.known import Known, refresh
 from geodl_core.service.watches.remarks import write_remarks

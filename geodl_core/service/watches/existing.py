@@ -18,7 +18,7 @@ from geodl_core.service.ledger.cursors import read_cursor, set_cursor
 from geodl_core.service.ledger.runs import place_ready
 from geodl_core.service.ledger.tables import RUNS
 from geodl_core.service.ledger.watches import read_stored_watch
-from geodl_core.service.server.services import Services
+from geodl_core.service.services import Services
 from geodl_core.service.watches.dispatch import is_new_to, place
 from geodl_core.service.watches.judge import Judged, judge
 from geodl_core.service.watches.known import Known, refresh

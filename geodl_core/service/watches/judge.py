@@ -10,7 +10,7 @@ from geodl_core.domain.watch.loops import Lookup
 from geodl_core.domain.watch.watch import Watch
 from geodl_core.errors import GeodlError, UnavailableError
 from geodl_core.service.ledger.runs import ReadyOrder, ready_orders
-from geodl_core.service.server.services import Services
+from geodl_core.service.services import Services
 from geodl_core.service.watches.known import LOG, Known, model_of_watch
 from geodl_core.service.watches.verdict import Remark, Verdict, decide, shown_name
 

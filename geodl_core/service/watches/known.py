@@ -9,7 +9,7 @@ from geodl_core.catalog.models import find_model
 from geodl_core.domain.watch.match import WatchIndex, index_watches
 from geodl_core.errors import ModelError
 from geodl_core.service.ledger.watches import StoredWatch, list_watches, revision
-from geodl_core.service.server.services import Services
+from geodl_core.service.services import Services
 from geodl_core.service.watches.remarks import prepare_remarks
 from geodl_core.service.watches.verdict import Ran
 
