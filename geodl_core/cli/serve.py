@@ -152,6 +152,9 @@ def _say_what_runs(location: str, asked: "ServerOptions", options: dict[str, Any
 def _run(app: Callable[..., Any], listener: socket.socket, supervisor: "Supervisor", grace_s: float) -> None:
     import uvicorn
 
+    from geodl_core.service.running.garbage import settle_garbage
+
+    settle_garbage()
     config = uvicorn.Config(
         app,
         access_log=False,

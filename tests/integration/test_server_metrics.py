@@ -8,8 +8,8 @@ from applications import application
 from geodl_core.errors import CatalogError
 from geodl_core.service.access.auth import Rules
 from geodl_core.service.ledger.leases import beat, lease_work
-from geodl_core.service.numbers.request_metrics import RequestMetrics
 from geodl_core.service.numbers import metrics
+from geodl_core.service.numbers.request_metrics import RequestMetrics
 from geodl_core.service.server.app import ServerOptions
 from ledgers import compute, crew, facts, place, planned
 from stac_documents import make_item
