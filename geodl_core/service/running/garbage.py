@@ -3,8 +3,11 @@
 import gc
 
 THRESHOLDS = (50_000, 20, 20)
-"""Objects between two collections, and collections of one generation between two of the next. The objects of a
-request with many Items live until it is answered: with Python's usual 700 they are gone through again and again in vain."""
+"""Objects between two collections, and collections of one generation between two of the next.
+
+The objects of a request with many Items live until it is answered: with Python's usual 700 they are gone through again
+and again in vain.
+"""
 
 
 def settle_garbage() -> None:
