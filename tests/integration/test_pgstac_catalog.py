@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from commands import geodl
@@ -185,8 +185,7 @@ def test_pgstac_itself_reads_what_is_written(catalog, dsn):
 PLAIN = st.recursive(
     st.booleans() | st.integers(0, 3) | st.sampled_from(["data", "x"]),
     lambda inner: (
-        # pgstac makes null of an empty object in a list that is shared.
-        st.lists(st.dictionaries(st.sampled_from("ab"), inner, min_size=1, max_size=2), max_size=2)
+        st.lists(st.dictionaries(st.sampled_from("ab"), inner, max_size=2), max_size=2)
         | st.dictionaries(st.sampled_from("ab"), inner, max_size=2)
     ),
     max_leaves=4,
@@ -196,6 +195,8 @@ PARTS = st.dictionaries(st.sampled_from(["one", "two"]), st.dictionaries(st.samp
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(shared=PARTS, assets=PARTS)
+@example(shared={"two": {"b": [{}, {}]}}, assets={"two": {"b": [{}, {"a": "data"}]}})
+@example(shared={"two": {"b": [{"a": 1}, {}]}}, assets={"two": {"b": [{}, {"a": "data"}]}})
 def test_pgstac_itself_fills_in_what_is_shared(catalog, dsn, shared, assets):
     """What geodl leaves out because the Collection's item_assets have it, pgstac fills in again, and no more."""
     catalog.put_collection(make_collection("c", item_assets=shared))

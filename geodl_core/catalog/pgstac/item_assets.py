@@ -30,16 +30,30 @@ def _rest(value: Any, base: Any) -> Any:
     if isinstance(value, Mapping) and isinstance(base, Mapping):
         return without_shared(value, base)
     if _are_paired(value, base):
-        return [without_shared(*pair) if _are_objects(*pair) else pair[0] for pair in zip(value, base, strict=True)]
+        return [_rest_of_pair(*pair) for pair in zip(value, base, strict=True)]
     return value
+
+
+def _rest_of_pair(value: Any, base: Any) -> Any:
+    """Return what an element of a list has beyond the Collection's at its place."""
+    if not _are_objects(value, base):
+        return value
+    # Of two objects without keys pgstac makes null; null in what is stored stands for the Collection's element.
+    return without_shared(value, base) if value or base else None
 
 
 def _filled(value: Any, base: Any) -> Any:
     if isinstance(value, Mapping) and isinstance(base, Mapping):
         return with_shared(value, base)
     if _are_paired(value, base):
-        return [with_shared(*pair) if _are_objects(*pair) else pair[0] for pair in zip(value, base, strict=True)]
+        return [_filled_pair(*pair) for pair in zip(value, base, strict=True)]
     return value
+
+
+def _filled_pair(value: Any, base: Any) -> Any:
+    if value is None:
+        return deepcopy(base)
+    return with_shared(value, base) if _are_objects(value, base) else value
 
 
 def _is_same(value: Any, base: Any) -> bool:
