@@ -15,7 +15,7 @@ from geodl_core.errors import InputError
 from geodl_core.settings import Settings
 
 if TYPE_CHECKING:
-    from geodl_core.service.work.worker import Shift
+    from geodl_core.service.workers.worker import Shift
 
 KINDS = ("plan", "shard", "finish")
 
@@ -57,7 +57,7 @@ def worker(catalog: str | None, server: str | None, once: bool, until_eof: bool,
       GEODL_TOKEN=gdl_… geodl worker --server https://geodl.example.com --provider cuda
     """
     from geodl_core.cli.log_lines import log_to_stderr
-    from geodl_core.service.work.worker import work_on
+    from geodl_core.service.workers.worker import work_on
 
     if catalog and server:
         raise InputError("--catalog and --server exclude one another: expected one of them")
@@ -65,7 +65,7 @@ def worker(catalog: str | None, server: str | None, once: bool, until_eof: bool,
     stop = _stop_event(until_eof)
     name = options["name"] or f"{socket.gethostname()}-{os.getpid()}"
     if server:
-        from geodl_core.service.work.http_queue import HttpQueue
+        from geodl_core.service.workers.http_queue import HttpQueue
 
         with HttpQueue(server, Settings.from_env().token, (name, options["shards_at_once"])) as queue:
             work_on(queue, _shift(options, None, once), stop)
@@ -74,7 +74,7 @@ def worker(catalog: str | None, server: str | None, once: bool, until_eof: bool,
     from geodl_core.service.ledger.database import Ledger
     from geodl_core.service.ledger.leases import KINDS as ALL
     from geodl_core.service.ledger.leases import Crew
-    from geodl_core.service.work.queue import LedgerQueue
+    from geodl_core.service.workers.queue import LedgerQueue
 
     location = catalog or Settings.from_env().catalog
     kinds = tuple(kind for kind in ALL if not options["kinds"] or kind in options["kinds"])
@@ -85,8 +85,8 @@ def worker(catalog: str | None, server: str | None, once: bool, until_eof: bool,
 
 def _shift(options: dict[str, Any], catalog: tuple[str, Any] | None, once: bool) -> "Shift":
     from geodl_core.cli.run import now, read_means
-    from geodl_core.service.work.steps import Site
-    from geodl_core.service.work.worker import Shift
+    from geodl_core.service.workers.steps import Site
+    from geodl_core.service.workers.worker import Shift
 
     location, opened = catalog or ("", None)
     site = Site(

@@ -16,15 +16,15 @@ from geodl_core.catalog.sqlite import SqliteCatalog
 from geodl_core.domain.run.options import command_options
 from geodl_core.engine.open_worker import Means
 from geodl_core.engine.run_scene import RunRequest, run_scene
-from geodl_core.io.remote.objects import download
+from geodl_core.io.remote.objects import download, join
 from geodl_core.service.jobs.read_job import read_itemless_job
 from geodl_core.service.ledger.database import Ledger
 from geodl_core.service.ledger.leases import Crew, lease_work, log_lines
 from geodl_core.service.ledger.runs import cancel_run, history, retry_run
 from geodl_core.service.services import Services
-from geodl_core.service.work.queue import LedgerQueue
-from geodl_core.service.work.steps import Site
-from geodl_core.service.work.worker import Shift, work_on
+from geodl_core.service.workers.queue import LedgerQueue
+from geodl_core.service.workers.steps import Site
+from geodl_core.service.workers.worker import Shift, work_on
 from orders import end, lending, make_works, place, run_now, start_worker, wait_for
 from runs import NOW, data_files
 
@@ -286,7 +286,7 @@ def test_workers_elsewhere_share_a_run_and_one_is_killed(works, monkeypatch):
     (run_id,) = place(works, works.order(**SHARDS))
     with store(monkeypatch) as url, Ledger(works.catalog, lease_s=2) as ledger, SqliteCatalog(works.catalog) as catalog:
         work_here(works, kinds=("plan",), store=url)
-        assert run_now(works, run_id).place.startswith(f"{url}/work/")
+        assert run_now(works, run_id).place.startswith(join(url, "work"))
         with lending(Services(catalog, ledger, works.out, url)) as server:
             workers = [start_worker(works, "--server", server, "--shards-at-once", 1) for _ in range(2)]
             wait_for(lambda: run_now(works, run_id).tiles_done > 5, "progress")

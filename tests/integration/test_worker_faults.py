@@ -21,11 +21,11 @@ from geodl_core.service.ledger.database import Ledger
 from geodl_core.service.ledger.leases import Crew, Failure, Planned, lease_work, planned
 from geodl_core.service.ledger.runs import cancel_run, history, place_orders, read_run, retry_run
 from geodl_core.service.services import Services
-from geodl_core.service.work.heart import MOST_LINES, Heart, WorkStoppedError
-from geodl_core.service.work.http_queue import HttpQueue
-from geodl_core.service.work.queue import LedgerQueue
-from geodl_core.service.work.steps import Site, finish_run, plan_run
-from geodl_core.service.work.worker import Shift, work_on
+from geodl_core.service.workers.heart import MOST_LINES, Heart, WorkStoppedError
+from geodl_core.service.workers.http_queue import HttpQueue
+from geodl_core.service.workers.queue import LedgerQueue
+from geodl_core.service.workers.steps import Site, finish_run, plan_run
+from geodl_core.service.workers.worker import Shift, work_on
 from orders import end, lending, make_works, place, run_now, start_worker, wait_for
 from postgres import PASSWORD, database
 from runs import NOW, data_files

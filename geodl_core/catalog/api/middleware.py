@@ -107,7 +107,7 @@ class RequestLog:
 
 def _level(path: str, status: int) -> int:
     """Return how much a request is worth a line: workers ask for work every second, and mostly there is none."""
-    return logging.DEBUG if status == 204 and path.endswith("/work/lease") else logging.INFO
+    return logging.DEBUG if status == 204 and path.endswith("/leases") else logging.INFO
 
 
 def _host_name(header: str) -> str:

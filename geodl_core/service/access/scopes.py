@@ -24,7 +24,7 @@ RULES: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
         (_GET, r"/(healthz|readyz|_mgmt/ping|_mgmt/health)", OPEN),
         # The page itself says nothing: what it shows it asks for, with a token where one is needed.
         (_GET, r"/ui", OPEN),
-        (_ALL, r"/work(/.*)?", "worker"),
+        (_ALL, r"/leases(/.*)?", "worker"),
         # Addresses of webhooks are as good as passwords.
         (_GET, r"/webhooks(/.*)?", "admin"),
         ("POST", r"/watches(/[^/]+)?/test", "read"),

@@ -9,19 +9,19 @@ from starlette.responses import JSONResponse
 from geodl_core.service.ledger import leases
 from geodl_core.service.ledger.leases import Crew
 from geodl_core.service.services import Services
-from geodl_core.service.work.messages import Beat, Failed, HandBack, LeaseRequest, failure_of, work_json
+from geodl_core.service.workers.messages import Beat, Failed, HandBack, LeaseRequest, failure_of, work_json
 
 LeaseId = Annotated[str, Path(min_length=8, max_length=64, pattern=r"^[\w-]+$")]
 
 
 def work_router(services: Services) -> APIRouter:
-    """Return the routes below `/work`; the scope `worker` guards them.
+    """Return the routes below `/leases`; the scope `worker` guards them.
 
     Only shards are lent, and only of runs whose plans lie in an object store: others could not be reached from there.
     """
-    router, ledger = APIRouter(prefix="/work", tags=["Workers"]), services.ledger
+    router, ledger = APIRouter(prefix="/leases", tags=["Workers"]), services.ledger
 
-    @router.post("/lease", responses={204: {"description": "nothing to do"}})
+    @router.post("", responses={204: {"description": "nothing to do"}})
     def lease(asked: LeaseRequest) -> Response:
         """Lend shards of the most urgent run."""
         if services.store is None:

@@ -29,7 +29,7 @@ def test_zero_does_not_limit():
 
 def test_kinds_of_requests():
     """Searches by POST and what workers say count as reads, whatever else changes something as a write."""
-    reads = (("GET", "/x"), ("HEAD", "/"), ("POST", "/search"), ("POST", "/work/lease"))
+    reads = (("GET", "/x"), ("HEAD", "/"), ("POST", "/search"), ("POST", "/leases"))
     writes = (("POST", "/collections"), ("DELETE", "/jobs/1"), ("PUT", "/watches/a"))
     assert {kind_of(scope(*each)) for each in reads} == {"read"}
     assert {kind_of(scope(*each)) for each in writes} == {"write"}

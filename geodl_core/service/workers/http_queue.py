@@ -10,7 +10,7 @@ from geodl_core.domain.place.href import hide_secrets
 from geodl_core.errors import CatalogError, InputError
 from geodl_core.service.ledger.leases import Failure, Planned, Work
 from geodl_core.service.runs.address import server_address
-from geodl_core.service.work.messages import failure_json, read_work
+from geodl_core.service.workers.messages import failure_json, read_work
 
 TIMEOUT_S = (10, 60)
 """To connect, and between two bytes."""
@@ -47,7 +47,7 @@ class HttpQueue:
 
     def lease(self) -> Work | None:
         """Return shards to compute, None where there are none."""
-        found = self._post("lease", {"worker": self._name, "most_shards": self._most})
+        found = self._post("", {"worker": self._name, "most_shards": self._most})
         return None if found is None else read_work(found, self._base)
 
     def beat(self, lease: str, tiles: int, lines: Sequence[tuple[str, str]]) -> bool:
@@ -77,14 +77,14 @@ class HttpQueue:
         self._tell(lease, "hand-back", {"text": text})
 
     def _tell(self, lease: str, what: str, body: dict[str, Any]) -> bool:
-        found = self._post(f"{lease}/{what}", body)
+        found = self._post(f"/{lease}/{what}", body)
         return bool(found and found.get("is_mine"))
 
     def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
         where = f"{hide_secrets(self._base)}/work"
         try:
             answer = self._session.post(
-                f"{self._base}/work/{path}", json=body, timeout=TIMEOUT_S, allow_redirects=False
+                f"{self._base}/leases{path}", json=body, timeout=TIMEOUT_S, allow_redirects=False
             )
         except requests.RequestException as error:
             raise CatalogError(f"{where}: the server does not answer ({type(error).__name__})") from error

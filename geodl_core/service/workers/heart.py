@@ -9,7 +9,7 @@ from typing import Self
 from geodl_core.errors import GeodlError, UnavailableError
 from geodl_core.service.ledger.leases import Work
 from geodl_core.service.ledger.runs import plain
-from geodl_core.service.work.queue import Queue
+from geodl_core.service.workers.queue import Queue
 
 LOG = logging.getLogger("geodl.work")
 PROGRESS_S = 1.0

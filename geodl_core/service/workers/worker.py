@@ -14,9 +14,9 @@ from geodl_core.engine.run_tasks import Listener
 from geodl_core.errors import GeodlError, OutOfMemoryError, UnavailableError
 from geodl_core.service.ledger.leases import Failure, Work
 from geodl_core.service.ledger.runs import Run
-from geodl_core.service.work.heart import Heart, WorkStoppedError
-from geodl_core.service.work.queue import Queue
-from geodl_core.service.work.steps import Site, clear_up, finish_run, is_work_lost, open_place, plan_run, run_shards
+from geodl_core.service.workers.heart import Heart, WorkStoppedError
+from geodl_core.service.workers.queue import Queue
+from geodl_core.service.workers.steps import Site, clear_up, finish_run, is_work_lost, open_place, plan_run, run_shards
 
 LOG = logging.getLogger("geodl.work")
 LONGEST_SILENCE_S = 30.0
