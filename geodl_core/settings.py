@@ -72,6 +72,18 @@ class AwsSettings:
     """`GEODL_BATCH_LOGS`: log group of Batch's jobs."""
     shard_s: float
     """`GEODL_SHARD_SECONDS`: of work that a job should have."""
+    at_once: int = 256
+    """`GEODL_MAP_CONCURRENCY`: jobs of one scene that are submitted at the same time."""
+    machine_usd: float = 0.0
+    """`GEODL_MACHINE_USD`: price of an hour of a machine that computes shards; 0 where it is not known."""
+    schedule_group: str = ""
+    """`GEODL_SCHEDULE_GROUP`: name of the group with the schedules of watches; without it there are none."""
+    schedule_role: str = ""
+    """`GEODL_SCHEDULE_ROLE`: ARN of the role that schedules call the function of scans by."""
+    scan_function: str = ""
+    """`GEODL_SCAN_FUNCTION`: ARN of the function that scans."""
+    backfill_machine: str = ""
+    """`GEODL_BACKFILL_MACHINE`: ARN of the state machine for back-fills."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "AwsSettings":
@@ -87,6 +99,12 @@ class AwsSettings:
             is_private=_is_on(env, "GEODL_PRIVATE"),
             batch_logs=env.get("GEODL_BATCH_LOGS", ""),
             shard_s=float(env.get("GEODL_SHARD_SECONDS") or 300),
+            at_once=int(env.get("GEODL_MAP_CONCURRENCY") or 256),
+            machine_usd=float(env.get("GEODL_MACHINE_USD") or 0),
+            schedule_group=env.get("GEODL_SCHEDULE_GROUP", ""),
+            schedule_role=env.get("GEODL_SCHEDULE_ROLE", ""),
+            scan_function=env.get("GEODL_SCAN_FUNCTION", ""),
+            backfill_machine=env.get("GEODL_BACKFILL_MACHINE", ""),
         )
 
 

@@ -10,10 +10,10 @@ from geodl_core.service.aws.clients import client, open_bucket, open_ledger
 from geodl_core.service.aws.plan_stage import StageSite, plan_stage
 from geodl_core.settings import AwsSettings, Settings, hold_access
 
-logger, metrics, tracer = Logger(), Metrics(), Tracer()
+logger, metrics, tracer = Logger(), Metrics(), Tracer(patch_modules=("botocore",))
 AWS = AwsSettings.from_env()
 hold_access(Settings.from_env().access)
-SITE = StageSite(open_bucket(AWS.bucket), open_ledger(AWS.table), client("s3"), AWS.shard_s)
+SITE = StageSite(open_bucket(AWS.bucket), open_ledger(AWS.table), client("s3"), AWS.shard_s, AWS.at_once)
 
 
 @logger.inject_lambda_context(correlation_id_path="run_id")

@@ -14,7 +14,7 @@ from geodl_core.service.aws.publish import Topic
 from geodl_core.service.aws.register_stage import RegisterSite, register_stage
 from geodl_core.settings import AwsSettings
 
-logger, metrics, tracer = Logger(), Metrics(), Tracer()
+logger, metrics, tracer = Logger(), Metrics(), Tracer(patch_modules=("botocore",))
 AWS = AwsSettings.from_env()
 LEDGER = open_ledger(AWS.table)
 TOPIC = Topic(client("sns"), client("s3"), AWS.topic, open_bucket(AWS.bucket))
@@ -29,4 +29,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Register a run: {run_id, attempt, plan} → run_id, and collection and id of the Item."""
     registered = register_stage(SITE, event)
     metrics.add_metric("RunsSucceeded", MetricUnit.Count, 1)
+    area, seconds = registered.get("square_km"), registered.get("job_s")
+    if area and seconds:
+        metrics.add_metric("SquareKilometres", MetricUnit.NoUnit, area)
+        metrics.add_metric("JobSeconds", MetricUnit.Seconds, seconds)
+        metrics.add_metric("UsdPerKm2", MetricUnit.NoUnit, seconds / 3600 * AWS.machine_usd / area)
     return registered

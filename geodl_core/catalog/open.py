@@ -11,8 +11,10 @@ if TYPE_CHECKING:
     from geodl_core.catalog.stac_api import StacApiCatalog
 
 POSTGRES = ("postgresql://", "postgres://")
-PACKAGES = ("psycopg", "psycopg_pool", "pypgstac")
-"""Of the extra `pgstac`."""
+PACKAGES = ("psycopg", "psycopg_pool")
+"""Of the extra `pgstac`, those that reading and writing a catalog needs."""
+MIGRATING = "pypgstac"
+"""Of the same extra: making a catalog needs it, too."""
 
 
 def open_catalog(location: str, create: bool = True) -> "SqliteCatalog | PgstacCatalog | StacApiCatalog":
@@ -39,13 +41,13 @@ def open_catalog(location: str, create: bool = True) -> "SqliteCatalog | PgstacC
     return SqliteCatalog(location.removeprefix("file://"), create=create)
 
 
-def require_postgres() -> None:
-    """Return if the packages of the extra `pgstac` are installed.
+def require_postgres(*more: str) -> None:
+    """Return if the packages of the extra `pgstac` are installed, and more of its packages, if named.
 
     Raises:
         InputError: they are not.
     """
-    if any(find_spec(name) is None for name in PACKAGES):
+    if any(find_spec(name) is None for name in (*PACKAGES, *more)):
         raise InputError(
             "postgresql://: expected the packages of the extra pgstac, found none",
             hint="pip install '.[cpu,pgstac]' in a checkout of geodl",

@@ -23,13 +23,13 @@ def init(catalog: str | None) -> None:
       geodl catalog init --catalog results/catalog.db
       geodl catalog init --catalog postgresql://geodl:secret@localhost:5432/stac
     """
-    from geodl_core.catalog.open import POSTGRES, require_postgres
+    from geodl_core.catalog.open import MIGRATING, POSTGRES, require_postgres
     from geodl_core.errors import InputError
 
     location = catalog or Settings.from_env().catalog
     lower = location.lower()
     if lower.startswith(POSTGRES):
-        require_postgres()
+        require_postgres(MIGRATING)
         from geodl_core.catalog.pgstac.bootstrap import init as make
         from geodl_core.catalog.pgstac.connections import address_name
 

@@ -60,18 +60,25 @@ def state_machines(template: Template) -> list[Finding]:
 
 
 def rip(template: Template) -> list[Finding]:
-    """CFRipper: roles and policies that allow too much, on the expanded template."""
+    """CFRipper: roles and policies that allow too much, on the expanded template with all conditions true, and false."""
     import pycfmodel  # noqa: PLC0415
     from cfripper import cli  # noqa: PLC0415
 
-    logging.disable(logging.WARNING)  # it names every resource type that it does not know
-    config, rules = cli.init_cfripper(None, None, None, None)
-    result = cli.analyse_template(pycfmodel.parse(expanded(template.path)), rules, config)
-    return [
-        Finding(f"{one.rule} {resource}", one.reason)
-        for one in result.failures
-        for resource in sorted(one.resource_ids or {"-"})
-    ]
+    logging.disable(logging.CRITICAL)  # it names every resource type that it does not know
+    found: dict[str, Finding] = {}
+    for which in (True, False):
+        # Its rules break on an Fn::If among statements, and what breaks would pass.
+        document = pycfmodel.parse(decided(expanded(template.path), which))
+        config, rules = cli.init_cfripper(None, None, None, None)
+        result = cli.analyse_template(document, rules, config)
+        broken = [Finding(f"crash {error}", "a rule of CFRipper broke") for error in result.exceptions]
+        failures = [
+            Finding(f"{one.rule} {resource}", one.reason)
+            for one in result.failures
+            for resource in sorted(one.resource_ids or {"-"})
+        ]
+        found.update((one.name, one) for one in [*broken, *failures])
+    return list(found.values())
 
 
 def guard(template: Template) -> list[Finding]:
@@ -140,6 +147,21 @@ def definitions(document: dict[str, Any]) -> list[str]:
     """The files of the state machines that a template names."""
     properties = [one.get("Properties") or {} for one in document["Resources"].values()]
     return [one["DefinitionUri"] for one in properties if isinstance(one.get("DefinitionUri"), str)]
+
+
+NOTHING = {"Ref": "AWS::NoValue"}
+
+
+def decided(part: Any, which: bool) -> Any:
+    """A template, or a part of one, as if all conditions were true, or all were false."""
+    if isinstance(part, list):
+        return [one for one in (decided(one, which) for one in part) if one != NOTHING]
+    if not isinstance(part, dict):
+        return part
+    if set(part) == {"Fn::If"}:
+        return decided(part["Fn::If"][1 if which else 2], which)
+    held = {name: decided(one, which) for name, one in part.items()}
+    return {name: one for name, one in held.items() if one != NOTHING}
 
 
 def expanded(path: Path) -> dict[str, Any]:

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from geodl_core.domain.grid import cell_area_m2
+from geodl_core.domain.plan.plan import Plan, live_tiles
 from geodl_core.engine.merge_plan import register_plan
 from geodl_core.engine.plan_files import opened_plan
 from geodl_core.engine.register_scene import Catalog
 from geodl_core.service.aws.ledger import CloudRun, DynamoLedger, move_run
+from geodl_core.service.aws.rates import read_rate
 from geodl_core.service.aws.runs import current_run
 
 
@@ -32,7 +35,9 @@ def register_stage(site: RegisterSite, event: dict[str, Any]) -> dict[str, Any]:
         event: run_id, attempt and plan.
 
     Returns:
-        run_id, and collection and id of the Item.
+        run_id, and collection and id of the Item; where the result was registered here and now also square_km, the
+        area that was computed, and job_s, about how long jobs took for it: by the pace of the model's last first shard,
+        None where that is not known.
 
     Raises:
         InputError: the run was ended, or another attempt has taken its place.
@@ -52,4 +57,14 @@ def register_stage(site: RegisterSite, event: dict[str, Any]) -> dict[str, Any]:
         move_run(site.ledger, run.id, "succeeded", "registered", result=result)
         # Last: whoever hears of it finds it. To be told twice is harmless; a retry comes back to here.
         site.publish(catalog, item)
-    return {"run_id": run.id, **result}
+        return {"run_id": run.id, **result, **_measures(site.ledger, run.model, opened.planned.plan)}
+
+
+def _measures(ledger: DynamoLedger, model: str, plan: Plan) -> dict[str, float | None]:
+    pixels = len(live_tiles(plan)) * plan.core_px[0] * plan.core_px[1]
+    rate = read_rate(ledger, model)
+    area = cell_area_m2(plan.grid)
+    return {
+        "square_km": None if area is None else pixels * area / 1e6,
+        "job_s": None if rate is None else pixels / rate,
+    }

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from commands import geodl_here
-from geodl_core.catalog.open import PACKAGES, open_catalog
+from geodl_core.catalog.open import MIGRATING, PACKAGES, open_catalog
 from geodl_core.errors import InputError
 from geodl_core.service.ledger.database import Ledger
 
@@ -22,9 +22,10 @@ def test_postgres_without_its_packages_is_told(monkeypatch, package, opens):
     assert "[cpu,pgstac]" in caught.value.hint
 
 
-def test_init_without_the_packages_is_told(monkeypatch):
+@pytest.mark.parametrize("package", [*PACKAGES, MIGRATING])
+def test_init_without_the_packages_is_told(monkeypatch, package):
     """`geodl catalog init` ends with 2 then, and shows no password."""
-    monkeypatch.setitem(sys.modules, "psycopg", None)
+    monkeypatch.setitem(sys.modules, package, None)
     answer = geodl_here("catalog", "init", "--catalog", ADDRESS)
     assert answer.returncode == 2
     assert "pip install" in answer.stderr
