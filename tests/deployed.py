@@ -9,13 +9,14 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from emulator import launch
+from geodl_core.domain.run.state import FINAL
 
 ROOT = Path(__file__).parents[1]
 VENV = Path(sys.executable).parent
@@ -112,3 +113,113 @@ def sam(*arguments: str | Path, environment: Mapping[str, str] | None = None) ->
     )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]
     return done.stdout
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Of an HTTP API."""
+
+    status: int
+    document: Any
+
+
+def ask(stack: Stack, api: str, path: str, method: str = "GET", body: Any = None, token: str = "") -> Answer:
+    """Ask an HTTP API of the stack, `StacApi` or `RunsApi`, as its address is here."""
+    name = stack.outputs[api].removeprefix("https://").partition(".")[0]
+    address = f"{stack.emulator.endpoint}/_aws/execute-api/{name}/$default{path}"
+    headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {token}"} if token else {})
+    data = None if body is None else json.dumps(body).encode()
+    try:
+        with urllib.request.urlopen(
+            urllib.request.Request(address, data=data, headers=headers, method=method), timeout=60
+        ) as answer:
+            return Answer(answer.status, json.loads(answer.read()))
+    except urllib.error.HTTPError as error:
+        with error:
+            return Answer(error.code, json.loads(error.read() or b"null"))
+
+
+def upload_scene(stack: Stack, item_path: Path, item_id: str, collection: str = "scenes") -> dict[str, Any]:
+    """Bring a scene's files to a bucket of others; return its Item as those would publish it."""
+    item = json.loads(item_path.read_text())
+    for asset in item["assets"].values():
+        path = item_path.parent / asset["href"]
+        key = f"{item_id}/{path.name}"
+        stack.client("s3").upload_file(str(path), SCENES, key)
+        asset["href"] = f"s3://{SCENES}/{key}"
+    return {**item, "id": item_id, "collection": collection, "links": []}
+
+
+def publish(stack: Stack, message: Any) -> None:
+    """Publish to the topic of Items; text as it is, all else as JSON."""
+    text = message if isinstance(message, str) else json.dumps(message)
+    stack.client("sns").publish(TopicArn=stack.outputs["ItemsTopic"], Message=text)
+
+
+def geodl(stack: Stack, *arguments: str | Path, expects: int = 0) -> str:
+    """Run the command line against the stack, as a user would; return what it writes."""
+    done = subprocess.run(
+        [str(VENV / "geodl"), *map(str, arguments)], capture_output=True, text=True, check=False, env=stack.environment
+    )
+    assert done.returncode == expects, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def executions(stack: Stack, machine: str = "SceneMachine") -> list[dict[str, Any]]:
+    """All executions of a state machine, newest first."""
+    found = stack.client("stepfunctions").list_executions(stateMachineArn=stack.outputs[machine], maxResults=1000)
+    return [one for one in found["executions"] if ":mapRun:" not in one["executionArn"]]
+
+
+def runs(stack: Stack, watch: str | None = None) -> list[dict[str, Any]]:
+    """All runs of the ledger, or of a watch, as the API tells them."""
+    more = f"&watch={watch}" if watch else ""
+    found: list[dict[str, Any]] = ask(stack, "RunsApi", f"/runs?limit=1000{more}").document["runs"]
+    return found
+
+
+def ended(stack: Stack, watch: str, count: int = 1, within_s: float = 120.0) -> list[dict[str, Any]]:
+    """The runs of a watch once so many have ended; fails when they do not in time."""
+
+    def all_ended() -> list[dict[str, Any]] | None:
+        found = runs(stack, watch)
+        return found if len([run for run in found if run["state"] in FINAL]) >= count else None
+
+    return eventually(all_ended, within_s, lambda: f"runs of {watch}: {runs(stack, watch)}")
+
+
+def eventually(check: Callable[[], Any], within_s: float = 60.0, told: Callable[[], str] = lambda: "") -> Any:
+    """The first true value of a check, asked for again and again."""
+    until = time.monotonic() + within_s
+    while time.monotonic() < until:
+        found = check()
+        if found:
+            return found
+        time.sleep(0.25)
+    raise AssertionError(f"nothing within {within_s:g} s: {told()}")
+
+
+def result_files(stack: Stack, result: Mapping[str, str]) -> dict[str, bytes]:
+    """The data files of a result, by name: all but documents that tell when and where."""
+    s3, bucket = stack.client("s3"), stack.outputs["Bucket"]
+    prefix = f"results/{result['collection']}/{result['id']}/"
+    found = s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])
+    names = [one["Key"].removeprefix(prefix) for one in found]
+    return {
+        name: s3.get_object(Bucket=bucket, Key=prefix + name)["Body"].read() for name in names if not is_document(name)
+    }
+
+
+def local_files(stack: Stack, item: Mapping[str, Any], emd: Path, folder: Path, *options: str) -> dict[str, bytes]:
+    """What `geodl run` makes of the same Item on one machine: its data files, by name."""
+    folder.mkdir(parents=True)
+    path = folder / "item.json"
+    path.write_text(json.dumps(item))
+    geodl(stack, "run", path, "--model", emd, "--out", folder / "out", "--catalog", folder / "catalog.db", *options)
+    (place,) = (one for one in (folder / "out").glob("*/*") if one.is_dir())
+    return {one.name: one.read_bytes() for one in place.iterdir() if not is_document(one.name)}
+
+
+def is_document(name: str) -> bool:
+    """Whether a file of a result tells when and where, and may differ."""
+    return name.endswith(".json")

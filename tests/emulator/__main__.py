@@ -35,9 +35,11 @@ def main() -> None:
         lambdas,
         result_writer,
         state_machines,
+        permissions,
     )
 
-    for part in (lambdas, batch, state_machines, result_writer, distributed_map, cloudformation, http_api):
+    parts = (lambdas, batch, state_machines, result_writer, distributed_map, cloudformation, http_api, permissions)
+    for part in parts:
         part.install(told)
     app.main()
 

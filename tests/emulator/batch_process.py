@@ -13,7 +13,6 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from ministack.core import lambda_runtime
@@ -23,7 +22,7 @@ from ministack.services import cloudwatch_logs
 from emulator import scope
 from emulator.batch_definitions import last_part
 from emulator.batch_records import Job
-from emulator.options import Image, Options
+from emulator.options import Image, Options, find_image
 
 HOST_GONE = "Host EC2"
 """How the status reason begins when Spot takes the machine back."""
@@ -54,7 +53,7 @@ class Attempt:
 def attempt(one: Attempt) -> Outcome:
     """Run the job's command to its end. Errors of starting it are outcomes, as on AWS."""
     container = one.job.container
-    image = next((i for glob, i in one.options.images.items() if fnmatchcase(container["image"], glob)), None)
+    image = find_image(one.options.images, container["image"])
     if image is None:
         why = f"CannotPullContainerError: no local runtime is mapped for image {container['image']}"
         return Outcome(None, why, "Task failed to start")

@@ -19,6 +19,7 @@ from emulator.options import Options
 def install(options: Options) -> None:
     """Add the resource types, and read definitions in YAML."""
     provisioners._sfn_definition = _as_json(provisioners._sfn_definition)
+    _refer_to_secrets_by_arn(provisioners._RESOURCE_HANDLERS["AWS::SecretsManager::Secret"])
     provisioners._RESOURCE_HANDLERS.update(
         {
             "AWS::Batch::ComputeEnvironment": {
@@ -43,6 +44,24 @@ def install(options: Options) -> None:
             },
         }
     )
+
+
+def _refer_to_secrets_by_arn(handlers):
+    """Ref of a secret is its ARN on AWS, a name here: policies that are written with Ref would allow nothing."""
+    create, update, delete = handlers["create"], handlers["update"], handlers["delete"]
+
+    def named(arn):
+        return last_part(arn).rpartition(":")[2].rpartition("-")[0] if arn.startswith("arn:") else arn
+
+    def create_secret(logical_id, properties, stack):
+        _, told = create(logical_id, properties, stack)
+        return told["Arn"], told
+
+    def update_secret(arn, *rest, **more):
+        _, told = update(named(arn), *rest, **more)
+        return arn, {**told, "Id": arn, "Arn": arn}
+
+    handlers.update(create=create_secret, update=update_secret, delete=lambda arn, *rest: delete(named(arn), *rest))
 
 
 def _as_json(definition):

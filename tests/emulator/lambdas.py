@@ -1,9 +1,9 @@
 """Functions in Python run under `awslambdaric`, the client that Lambda itself uses, so that errors, time-outs and the
-shape of the context are the real ones.
+shape of the context are the real ones; those that are container images run what their image's entry point is here.
 
-MiniStack has environments for `provided` runtimes that speak the Runtime API over the loopback; a Python function
-becomes one of these, with a bootstrap that starts the client. Sources: Lambda's guide, "Runtime API", "Working with
-layers", "Defined runtime environment variables".
+MiniStack has environments for `provided` runtimes that speak the Runtime API over the loopback; a function becomes one
+of these, with a bootstrap that starts the client or the entry point. Sources: Lambda's guide, "Runtime API", "Working
+with layers", "Defined runtime environment variables", "Working with container images".
 """
 
 import hashlib
@@ -18,9 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ministack.core import lambda_runtime
+from ministack.core.responses import error_response_json
 from ministack.services import lambda_svc
+from ministack.services.cloudformation import provisioners
 
-from emulator.options import Options
+from emulator.options import Options, find_image
 
 CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 INHERITED = ("PATH", "HOME", "TMPDIR", "AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION", *CREDENTIALS)
@@ -38,12 +40,12 @@ class Room:
     starts: threading.Semaphore
 
 
-class PythonWorker(lambda_runtime.ProvidedWorker):
-    """One execution environment of a Python function. A subclass, since MiniStack's pool makes and drives it."""
+class FunctionWorker(lambda_runtime.ProvidedWorker):
+    """One execution environment of a function. A subclass, since MiniStack's pool makes and drives it."""
 
     def _spawn(self, init_timeout=None):
-        package, code = self.code_zip, lambda_svc._provided_runtime_code_dir(self.code_zip)
-        self.code_zip = _bootstrap(self.config, Path(code))
+        package = self.code_zip
+        self.code_zip = _packed(_of_image(self.config) if _is_image(self.config) else _of_package(self.config, package))
         try:
             # More at once than there are cores, and all of them are too late for Lambda's 10 s of initialisation.
             with _room[0].starts:
@@ -71,7 +73,7 @@ def install(options: Options) -> None:
     variables = lambda_svc._provided_worker_env
 
     def choose(config):
-        return PythonWorker if _is_python(config) else worker_class(config)
+        return FunctionWorker if _is_python(config) or _is_image(config) else worker_class(config)
 
     def execute(func, event, request_id):
         python = _is_python(func.get("config") or func)
@@ -88,15 +90,88 @@ def install(options: Options) -> None:
 
     lambda_runtime._worker_class_for = choose
     lambda_svc._execute_function_warm = execute
+    lambda_svc._execute_function_docker = _execute_image
     lambda_svc._provided_worker_env = environment
+    lambda_svc._create_function = _refused(lambda_svc._create_function)
+    lambda_svc._update_code = _refused(lambda_svc._update_code)
+    handlers = provisioners._RESOURCE_HANDLERS["AWS::Lambda::Function"]
+    handlers["create"] = _failed(handlers["create"])
+
+
+def _execute_image(func, event, request_id):
+    config = func.get("config") or func
+    with _room[0].calls:
+        # What the pool takes for the function's package is all that tells one image from another.
+        return lambda_svc._execute_function_provided_warm(
+            {**func, "code_zip": config["ImageUri"].encode()}, event, request_id
+        )
+
+
+def _missing(code):
+    """Why a function cannot be made of some code; None where it can."""
+    name = (code or {}).get("ImageUri")
+    if name is None or find_image(_options[0].images, name) is not None:
+        return None
+    return f"Source image {name} does not exist. Provide a valid source image."
+
+
+def _refused(call):
+    def checked(*words):
+        said = words[-1]
+        why = _missing(said.get("Code", said))
+        return call(*words) if why is None else error_response_json("InvalidParameterValueException", why, 400)
+
+    return checked
+
+
+def _failed(create):
+    def checked(logical_id, properties, stack):
+        why = _missing(properties.get("Code"))
+        if why is not None:
+            raise ValueError(why)
+        return create(logical_id, properties, stack)
+
+    return checked
 
 
 def _is_python(config):
     return str(config.get("Runtime", "")).startswith("python")
 
 
-def _bootstrap(config, code):
-    """A package with nothing but the program that starts the client: the form of a `provided` function."""
+def _is_image(config):
+    return config.get("PackageType") == "Image"
+
+
+def _packed(lines):
+    """A package with nothing but a program: the form of a `provided` function."""
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w") as package:
+        package.writestr("bootstrap", "\n".join(["#!/bin/sh", *lines]) + "\n")
+    return held.getvalue()
+
+
+def _exports(variables):
+    return [f"export {key}={shlex.quote(value)}" for key, value in variables.items()]
+
+
+def _of_image(config):
+    """The program that starts an image's entry point with the function's command."""
+    image = find_image(_options[0].images, config["ImageUri"])
+    wished = (config.get("ImageConfigResponse") or {}).get("ImageConfig") or {}
+    own = (config.get("Environment") or {}).get("Variables") or {}
+    folder = wished.get("WorkingDirectory")
+    folder = image.cwd if folder is None else image.folders.get(folder, folder)
+    words = [*(wished.get("EntryPoint") or image.entrypoint), *(wished.get("Command") or ())]
+    return [
+        *_exports({key: value for key, value in image.env.items() if key not in own}),
+        f"cd {shlex.quote(folder or '/')}",
+        f"exec {shlex.join(words)}",
+    ]
+
+
+def _of_package(config, package):
+    """The program that starts Lambda's client on a function's package and layers."""
+    code = Path(lambda_svc._provided_runtime_code_dir(package))
     opt = _layers_folder(
         [zipped for ref in config.get("Layers") or [] if (zipped := lambda_svc._resolve_layer_zip(ref))]
     )
@@ -113,17 +188,12 @@ def _bootstrap(config, code):
         "TZ": ":UTC",
     }
     handler = config.get("Handler", "index.handler")
-    lines = [
-        "#!/bin/sh",
-        *(f"export {key}={shlex.quote(value)}" for key, value in variables.items()),
+    return [
+        *_exports(variables),
         f'export PATH="{opt}/bin:$PATH"',
         f"cd {shlex.quote(str(code))}",
         f"exec {shlex.quote(_options[0].function_python)} -m awslambdaric {shlex.quote(handler)}",
     ]
-    held = io.BytesIO()
-    with zipfile.ZipFile(held, "w") as package:
-        package.writestr("bootstrap", "\n".join(lines) + "\n")
-    return held.getvalue()
 
 
 def _layers_folder(layers):

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
 LOOPBACK = "127.0.0.1"
@@ -15,14 +16,16 @@ LIMIT_BYTES = 262_144
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """How jobs of a container image run here: as a process."""
+    """How jobs and functions of a container image run here: as a process."""
 
     entrypoint: tuple[str, ...] = ()
-    """Stands before the job's command."""
+    """Stands before the command, unless a function names another one; programs are looked for on the PATH of `env`."""
     cwd: str | None = None
     """None: a folder that the job has for itself and that goes with it."""
     env: Mapping[str, str] = field(default_factory=dict)
-    """Below the job definition's own variables."""
+    """Below the variables of the job definition or function."""
+    folders: Mapping[str, str] = field(default_factory=dict)
+    """Folder of the image → where that is here: for functions that name their working directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,14 @@ def read_images(text: str) -> dict[str, Image]:
     try:
         return {pattern: _image(entry) for pattern, entry in json.loads(text).items()}
     except (AttributeError, TypeError, ValueError) as error:
-        raise SystemExit(f"error: EMULATOR_IMAGES is not {{image: {{entrypoint, cwd, env}}}}: {error}") from error
+        raise SystemExit(
+            f"error: EMULATOR_IMAGES is not {{image: {{entrypoint, cwd, env, folders}}}}: {error}"
+        ) from error
+
+
+def find_image(images: Mapping[str, Image], name: str) -> Image | None:
+    """How an image runs; None for one that is not there."""
+    return next((image for pattern, image in images.items() if fnmatchcase(name, pattern)), None)
 
 
 def _image(entry: Mapping[str, Any]) -> Image:
