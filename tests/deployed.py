@@ -3,7 +3,6 @@ its users would."""
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -50,7 +49,9 @@ class Stack:
 def images(setup: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """How jobs and functions of the containers run here: by the program that is tested."""
     shared = {"PATH": f"{VENV}:{os.defpath}", **setup}
-    return {pattern: {"entrypoint": [str(VENV / "geodl")], "env": shared} for pattern in ("geodl-gpu:*", "*/geodl-cpu:*")}
+    return {
+        pattern: {"entrypoint": [str(VENV / "geodl")], "env": shared} for pattern in ("geodl-gpu:*", "*/geodl-cpu:*")
+    }
 
 
 @contextmanager
@@ -96,7 +97,15 @@ def build(folder: Path) -> Path:
 def deploy(emulator: launch.Emulator, template: Path, parameters: Mapping[str, str]) -> None:
     """Deploy a built template, as `sam deploy` does."""
     given = [f"{name}={value}" for name, value in parameters.items()]
-    options = ("--stack-name", STACK, "--resolve-s3", "--image-repository", CPU_IMAGE.partition(":")[0], "--no-confirm-changeset", "--no-progressbar")
+    options = (
+        "--stack-name",
+        STACK,
+        "--resolve-s3",
+        "--image-repository",
+        CPU_IMAGE.partition(":")[0],
+        "--no-confirm-changeset",
+        "--no-progressbar",
+    )
     capabilities = ("--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND", "CAPABILITY_NAMED_IAM")
     sam("deploy", "--template-file", template, *options, *capabilities, "--parameter-overrides", *given,
         environment=emulator.environment)  # fmt: skip
@@ -109,7 +118,11 @@ def sam(*arguments: str | Path, environment: Mapping[str, str] | None = None) ->
     base = {"PATH": f"{program.parent}:{os.environ['PATH']}", "HOME": os.environ.get("HOME", "/"), "LANG": "C.UTF-8",
             "SAM_CLI_TELEMETRY": "0", "AWS_DEFAULT_REGION": launch.REGION}  # fmt: skip
     done = subprocess.run(
-        [str(program), *map(str, arguments)], capture_output=True, text=True, check=False, env={**base, **(environment or {})}
+        [str(program), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**base, **(environment or {})},
     )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]
     return done.stdout
