@@ -16,9 +16,9 @@ CONFIG = Config(
 )
 
 
-def client(service: str) -> Any:
-    """Return a client of a service."""
-    return boto3.client(service, config=CONFIG)
+def client(service: str, region: str | None = None) -> Any:
+    """Return a client of a service; in the region of the environment, unless another is named."""
+    return boto3.client(service, region_name=region, config=CONFIG)
 
 
 def open_ledger(table: str) -> DynamoLedger:

@@ -10,7 +10,7 @@ large/<sha256>.json              payloads that are too large for a message: take
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from geodl_core.domain.result.result import safe_name
+from geodl_core.domain.naming import safe_name
 
 ORDERS, WORK, RESULTS, MODELS, LARGE = "orders", "work", "results", "models", "large"
 SHARDS_NAME = "shards.jsonl"

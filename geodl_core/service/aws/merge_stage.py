@@ -1,5 +1,6 @@
 """The step of an execution that merges parts, as `geodl merge` does, which takes its place where it does not fit."""
 
+from pathlib import Path
 from typing import Any
 
 from geodl_core.domain.plan.plan import live_tiles
@@ -8,11 +9,12 @@ from geodl_core.engine.merge_plan import merge_plan
 from geodl_core.engine.plan_files import opened_plan, store_part, tasks_of
 
 
-def merge_stage(event: dict[str, Any]) -> dict[str, Any]:
+def merge_stage(event: dict[str, Any], cache: Path | None = None) -> dict[str, Any]:
     """Merge the parts of a run; one that was merged is left as it is.
 
     Args:
         event: plan; a plan without live tiles needs no parts.
+        cache: folder in which models are kept; None keeps none.
 
     Returns:
         plan, and how many pixels or objects there are.
@@ -20,7 +22,7 @@ def merge_stage(event: dict[str, Any]) -> dict[str, Any]:
     Raises:
         GeodlError: as `opened_plan` and `merge_plan`.
     """
-    with opened_plan(str(event["plan"])) as opened:
+    with opened_plan(str(event["plan"]), cache) as opened:
         if not len(live_tiles(opened.planned.plan)):
             for task in tasks_of(opened):
                 write_empty_part(opened.planned, task)

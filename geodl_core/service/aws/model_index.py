@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from geodl_core.domain.model.model import slug
+from geodl_core.domain.naming import slug
 from geodl_core.errors import ModelError
 from geodl_core.service.aws.documents import folder_names, read_document
 from geodl_core.service.aws.layout import Bucket, model_item_url, model_url

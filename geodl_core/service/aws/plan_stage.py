@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from geodl_core.domain.naming import output_collection_id
 from geodl_core.domain.plan.plan import live_tiles
-from geodl_core.domain.result.result import output_collection_id
 from geodl_core.domain.run.options import command_options
 from geodl_core.domain.run.order import Order
 from geodl_core.engine.load_model import load_model
@@ -51,6 +51,8 @@ class StageSite:
     """boto3's client."""
     shard_s: float = 300.0
     """Seconds of work that a job should have."""
+    at_once: int = 256
+    """Jobs of the run that are submitted at the same time."""
 
 
 def plan_stage(site: StageSite, event: dict[str, Any]) -> dict[str, Any]:
@@ -61,8 +63,9 @@ def plan_stage(site: StageSite, event: dict[str, Any]) -> dict[str, Any]:
         event: run_id and attempt.
 
     Returns:
-        run_id, attempt, plan, of, shards_bucket, shards_key, merge, is_empty, is_done, priority, share, model and
-        shard_pixels; where the result is there already, `is_done` is true and the run has succeeded.
+        run_id, attempt, plan, of, shards_bucket, shards_key, at_once, merge, is_empty, is_done, priority, lane, share,
+        model and shard_pixels; where the result is there already, `is_done` is true and the run has succeeded. The
+        lane is 1 for an order that goes before all of no priority, else 0.
 
     Raises:
         GeodlError: as `current_run`, `read_kept_order`, `load_from_bucket`, `plan_items` and `write_plan`.
@@ -85,10 +88,12 @@ def plan_stage(site: StageSite, event: dict[str, Any]) -> dict[str, Any]:
         "of": of,
         "shards_bucket": site.bucket.name,
         "shards_key": shards_key(site.bucket, run.id),
+        "at_once": site.at_once,
         "merge": merge_way(planned),
         "is_empty": tiles == 0,
         "is_done": False,
         "priority": run.priority - LEAST_PRIORITY,
+        "lane": int(run.priority > 0),
         "share": "".join(filter(str.isalnum, run.watch or "")) or HAND,
         "model": order.model,
         "shard_pixels": shard_pixels(planned.plan, of),

@@ -14,18 +14,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
 from geodl_core.domain.watch.envelopes import read_envelope
 from geodl_core.domain.watch.match import MODELS
 from geodl_core.errors import CatalogError, InputError, ItemError, StoreError
+from geodl_core.service.aws.account import HOW
 from geodl_core.service.aws.documents import write_document
 from geodl_core.service.aws.layout import Bucket, large_url
 from geodl_core.service.aws.ledger import DynamoLedger, answers
 
 LARGE_BYTES = 200_000
-"""SNS takes 262,144 bytes with attributes; envelopes around a message need room, too."""
-BATCH_BYTES = 256_000
+"""Those that are larger go by reference: envelopes around a message need room, too."""
+MOST_BYTES = 262_144
+"""That SNS takes, with attributes (Amazon SNS endpoints and quotas)."""
 BATCH_ENTRIES = 10
 """Messages of one request, by SNS's limits."""
 SCHEDULE = "geodl.schedule"
@@ -76,8 +78,10 @@ def publish_items(topic: Topic, items: Iterable[Mapping[str, Any]], status: Stat
         StoreError: the topic or the bucket do not answer.
     """
     count = 0
-    for batch in _batches(_entry(topic, item, status) for item in items):
-        _send(topic, batch)
+    for batch in batches_of(entry_of(topic, item, status) for item in items):
+        for error in send_batch(topic, batch):
+            if error is not None:
+                raise error
         count += len(batch)
     return count
 
@@ -162,24 +166,39 @@ def attributes_of(item: Mapping[str, Any], status: Status) -> dict[str, dict[str
     return found
 
 
-def _entry(topic: Topic, item: Mapping[str, Any], status: Status) -> dict[str, Any]:
+def entry_of(topic: Topic, item: Mapping[str, Any], status: Status, *, is_dry: bool = False) -> dict[str, Any]:
+    """Return the message of an Item; one that is large is written to the bucket, and the message says where.
+
+    Where it is to be only told of nothing is written.
+
+    Raises:
+        InputError: it is too large, and there is no bucket.
+        StoreError: the bucket does not answer.
+    """
     text = json.dumps(item, ensure_ascii=False, separators=(",", ":"))
-    content = text.encode()
-    if len(content) > LARGE_BYTES:
-        if topic.bucket is None:
-            raise InputError(f"item {item.get('id')}: expected at most {LARGE_BYTES:,} bytes, found {len(content):,}")
+    content, attributes = text.encode(), attributes_of(item, status)
+    if topic.bucket is None:
+        size = len(content) + _size_of(attributes)
+        if size > MOST_BYTES:
+            raise InputError(
+                f"item {item.get('id')}: expected at most {MOST_BYTES:,} bytes, found {size:,}",
+                hint="a deployment has a bucket for larger ones: --stack names it",
+            )
+    elif len(content) > LARGE_BYTES:
         url = large_url(topic.bucket, hashlib.sha256(content).hexdigest())
-        write_document(topic.s3, url, item)
+        if not is_dry:
+            write_document(topic.s3, url, item)
         text = json.dumps({"href": url})
-    return {"Message": text, "MessageAttributes": attributes_of(item, status)}
+    return {"Message": text, "MessageAttributes": attributes}
 
 
-def _batches(entries: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+def batches_of(entries: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Yield messages, so many at a time as SNS takes in one request."""
     batch: list[dict[str, Any]] = []
     size = 0
     for entry in entries:
-        weight = len(json.dumps(entry, ensure_ascii=False).encode())
-        if batch and (len(batch) == BATCH_ENTRIES or size + weight > BATCH_BYTES):
+        weight = len(entry["Message"].encode()) + _size_of(entry["MessageAttributes"])
+        if batch and (len(batch) == BATCH_ENTRIES or size + weight > MOST_BYTES):
             yield batch
             batch, size = [], 0
         batch.append({"Id": str(len(batch)), **entry})
@@ -188,7 +207,13 @@ def _batches(entries: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]
         yield batch
 
 
-def _send(topic: Topic, batch: list[dict[str, Any]]) -> None:
+def send_batch(topic: Topic, batch: list[dict[str, Any]]) -> list[InputError | StoreError | None]:
+    """Publish messages in one request; return for each what is wrong with it, None where it was taken.
+
+    Raises:
+        InputError: there is no such topic, or it may not be written to.
+        StoreError: the topic does not answer.
+    """
     try:
         answer = topic.sns.publish_batch(TopicArn=topic.arn, PublishBatchRequestEntries=batch)
     except ClientError as error:
@@ -198,13 +223,15 @@ def _send(topic: Topic, batch: list[dict[str, Any]]) -> None:
                 f"{topic.arn}: refused ({code})", hint="is it the ARN, and may the role do this?"
             ) from error
         raise StoreError(f"{topic.arn}: the topic answers {code}") from error
+    except (NoCredentialsError, PartialCredentialsError) as error:
+        raise InputError(f"{topic.arn}: expected credentials for AWS, found none", hint=HOW) from error
     except BotoCoreError as error:
         raise StoreError(f"{topic.arn}: the topic does not answer ({type(error).__name__})") from error
-    failed = answer.get("Failed") or ()
-    if failed:
-        first = failed[0]
-        kind = InputError if first.get("SenderFault") else StoreError
-        raise kind(f"{topic.arn}: {len(failed)} of {len(batch)} messages were not taken ({first.get('Code')})")
+    errors: list[InputError | StoreError | None] = [None] * len(batch)
+    for failed in answer.get("Failed") or ():
+        kind = InputError if failed.get("SenderFault") else StoreError
+        errors[int(failed["Id"])] = kind(f"{topic.arn}: a message was not taken ({failed.get('Code')})")
+    return errors
 
 
 def _position(ledger: DynamoLedger) -> int:
@@ -230,6 +257,11 @@ def _advance(ledger: DynamoLedger, seen: int, position: int) -> bool:
             return False
         raise CatalogError(f"table {ledger.table.name}: it does not answer ({error})") from error
     return True
+
+
+def _size_of(attributes: Mapping[str, Mapping[str, str]]) -> int:
+    """Return the bytes that attributes count for: names, types and values."""
+    return sum(len(name.encode()) + len("".join(each.values()).encode()) for name, each in attributes.items())
 
 
 def _text(value: str) -> dict[str, str]:

@@ -1,7 +1,11 @@
 """How fast models run on the machines of Batch: the state machine notes what the first shard of a run took."""
 
+from typing import TYPE_CHECKING
+
 from geodl_core.domain.plan.plan import Plan, live_tiles, shard_count
-from geodl_core.service.aws.ledger import DynamoLedger, answers
+
+if TYPE_CHECKING:
+    from geodl_core.service.aws.ledger import DynamoLedger
 
 FIRST_RATE = 500_000.0
 """Pixels a second of a model that was never run here: on the cautious side, so that first shards are short."""
@@ -9,7 +13,7 @@ MOST_SHARDS = 10_000
 """Children of a Distributed Map that run at a time, by default; more only wait."""
 
 
-def read_rate(ledger: DynamoLedger, model: str) -> float | None:
+def read_rate(ledger: "DynamoLedger", model: str) -> float | None:
     """Return pixels a second of a model's last noted shard, its container's start included; None where there is none.
 
     The row is `RATE#<model>`/`RATE` with pixels, started_ms and stopped_ms, as the state machine writes it from the
@@ -19,6 +23,8 @@ def read_rate(ledger: DynamoLedger, model: str) -> float | None:
         ledger: with the row.
         model: `NAME@VERSION`.
     """
+    from geodl_core.service.aws.ledger import answers  # noqa: PLC0415  # boto3: not for those who only count shards
+
     with answers(ledger):
         row = ledger.table.get_item(Key={"pk": f"RATE#{model}", "sk": "RATE"}).get("Item")
     if row is None:

@@ -10,7 +10,7 @@ from geodl_core.catalog.model_versions import name_of, version_of
 from geodl_core.catalog.models import add_model, list_models, models_collection
 from geodl_core.catalog.sqlite import SqliteCatalog
 from geodl_core.domain.mlm.write import MODELS
-from geodl_core.domain.model.model import slug
+from geodl_core.domain.naming import slug
 from geodl_core.engine.register_scene import Catalog
 from geodl_core.io.package.package import ModelPackage
 from geodl_core.io.remote.objects import join, upload

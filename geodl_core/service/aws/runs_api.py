@@ -8,11 +8,11 @@ from typing import Any
 
 from geodl_core.domain.run.state import FINAL, STATES, State
 from geodl_core.domain.scan.windows import stamp
-from geodl_core.domain.watch.filters import read_filter
-from geodl_core.domain.watch.watch import read_watch, watch_json
 from geodl_core.errors import GeodlError, InputError, UnavailableError
 from geodl_core.service.access.scopes import granted
-from geodl_core.service.aws.executions import Deployment, start_run, stop_run
+from geodl_core.service.aws.asked import Asked, is_said
+from geodl_core.service.aws.controls import Controls
+from geodl_core.service.aws.executions import start_run, stop_run
 from geodl_core.service.aws.ledger import (
     CloudRun,
     StatePage,
@@ -22,33 +22,37 @@ from geodl_core.service.aws.ledger import (
     read_run,
     retry_cloud_run,
 )
-from geodl_core.service.aws.model_index import resolve_model
 from geodl_core.service.aws.secrets import KnownToken, bearer_of, find_known_token
-from geodl_core.service.aws.watches import (
-    CloudWatch,
-    list_cloud_watches,
-    pause_cloud_watch,
-    put_cloud_watch,
-    read_cloud_watch,
-    read_remark,
-    remove_cloud_watch,
+from geodl_core.service.aws.watches import revision_of_watches
+from geodl_core.service.aws.watches_api import (
+    backfill_watch,
+    delete_watch,
+    list_watches,
+    pause_watch,
+    put_watch,
+    resume_watch,
+    scan_for_watch,
+    show_backfills,
+    show_watch,
 )
 
 MOST_RUNS = 1_000
+NOBODY = "nobody"
+"""Scope of what is told to everybody, whatever is private."""
 TIMES = ("created", "updated", "not_before")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A request, as far as it matters."""
+class Door:
+    """Who is let in."""
 
-    path: Mapping[str, str]
-    """What stands in the path, by name."""
-    query: Mapping[str, str]
-    body: Any = None
+    tokens: Callable[[], tuple[KnownToken, ...]]
+    """Returns what is known of tokens now."""
+    is_private: bool = False
+    """Whether reading needs a token, too."""
 
 
-def list_runs(deployment: Deployment, asked: Asked) -> dict[str, Any]:
+def list_runs(controls: Controls, asked: Asked) -> dict[str, Any]:
     """Return a page of runs, those changed last first; `state`, `watch`, `limit` and `before` choose.
 
     Raises:
@@ -64,7 +68,7 @@ def list_runs(deployment: Deployment, asked: Asked) -> dict[str, Any]:
         raise InputError("limit, before: expected numbers") from error
     states: tuple[State, ...] = STATES if state is None else tuple(each for each in STATES if each == state)
     page = StatePage(limit + 1, is_newest_first=True, edge=before, watch=watch)
-    found = [run for each in states for run in list_by_state(deployment.ledger, each, page)]
+    found = [run for each in states for run in list_by_state(controls.deployment.ledger, each, page)]
     found.sort(key=lambda run: (-run.updated, run.id))
     told: dict[str, Any] = {"runs": [run_facts(run) for run in found[:limit]]}
     if len(found) > limit:
@@ -72,85 +76,52 @@ def list_runs(deployment: Deployment, asked: Asked) -> dict[str, Any]:
     return told
 
 
-def show_run(deployment: Deployment, asked: Asked) -> dict[str, Any]:
+def show_run(controls: Controls, asked: Asked) -> dict[str, Any]:
     """Return a run.
 
     Raises:
         InputError: there is none.
     """
-    return run_facts(_run(deployment, asked))
+    return run_facts(_run(controls, asked))
 
 
-def show_history(deployment: Deployment, asked: Asked) -> dict[str, Any]:
+def show_history(controls: Controls, asked: Asked) -> dict[str, Any]:
     """Return what happened to a run, oldest first."""
-    run = _run(deployment, asked)
-    lines = cloud_history(deployment.ledger, run.id)
+    run = _run(controls, asked)
+    lines = cloud_history(controls.deployment.ledger, run.id)
     return {"id": run.id, "events": [{**line, "at": stamp(float(line["at"]))} for line in lines]}
 
 
-def retry(deployment: Deployment, asked: Asked) -> dict[str, Any]:
+def retry(controls: Controls, asked: Asked) -> dict[str, Any]:
     """Start a run that has ended once more; with `force`, also one that succeeded, to be computed anew.
 
     Raises:
         InputError: it has not ended, or it succeeded and is not forced.
         UnavailableError: it is queued, and starts with the next sweep.
     """
-    is_forced = str(asked.query.get("force", "")).lower() in ("1", "true", "yes")
-    run = retry_cloud_run(deployment.ledger, _run(deployment, asked).id, is_forced=is_forced)
-    start_run(deployment, run)
-    return run_facts(_run(deployment, asked))
+    is_forced = is_said(asked, "force")
+    run = retry_cloud_run(controls.deployment.ledger, _run(controls, asked).id, is_forced=is_forced)
+    start_run(controls.deployment, run)
+    return run_facts(_run(controls, asked))
 
 
-def cancel(deployment: Deployment, asked: Asked) -> dict[str, Any]:
+def cancel(controls: Controls, asked: Asked) -> dict[str, Any]:
     """Stop a run; one that has ended is left as it is."""
-    run = _run(deployment, asked)
+    run = _run(controls, asked)
     if run.state not in FINAL:
         # First: what the execution tells when it is stopped is no failure then.
-        run = move_run(deployment.ledger, run.id, "cancelled", "cancelled")
-        stop_run(deployment, run, "cancelled")
+        run = move_run(controls.deployment.ledger, run.id, "cancelled", "cancelled")
+        stop_run(controls.deployment, run, "cancelled")
     return run_facts(run)
 
 
-def list_watches(deployment: Deployment, _: Asked) -> dict[str, Any]:
-    """Return all watches."""
-    return {"watches": [watch_facts(kept) for kept in list_cloud_watches(deployment.ledger)]}
+def show_health(controls: Controls, _: Asked) -> dict[str, Any]:
+    """Say that all is well, if the table answers."""
+    revision_of_watches(controls.deployment.ledger)
+    return {"status": "ok"}
 
 
-def show_watch(deployment: Deployment, asked: Asked) -> dict[str, Any]:
-    """Return a watch, and what it passed over last."""
-    kept = read_cloud_watch(deployment.ledger, asked.path["name"])
-    return {**watch_facts(kept), "remark": read_remark(deployment.ledger, kept.watch.name)}
-
-
-def put_watch(deployment: Deployment, asked: Asked) -> dict[str, Any]:
-    """Keep the watch in the body, in place of one of the same name.
-
-    Raises:
-        InputError: it cannot be read, its filter is none, or its name is not that of the address.
-        ModelError: its model is not registered.
-    """
-    watch = read_watch(asked.body, "watch")
-    if watch.name != asked.path["name"]:
-        raise InputError(f"watch: expected the name of the address, {asked.path['name']!r}, found {watch.name!r}")
-    if watch.filter is not None:
-        read_filter(watch.filter, f"watch {watch.name}: filter")
-    resolve_model(deployment.s3, deployment.bucket, watch.model)
-    return watch_facts(put_cloud_watch(deployment.ledger, watch, replaces=True))
-
-
-def pause_watch(deployment: Deployment, asked: Asked) -> dict[str, Any]:
-    """Pause a watch; with `paused=false` let it go on."""
-    is_paused = str(asked.query.get("paused", "true")).lower() not in ("0", "false", "no")
-    return watch_facts(pause_cloud_watch(deployment.ledger, asked.path["name"], is_paused=is_paused))
-
-
-def delete_watch(deployment: Deployment, asked: Asked) -> dict[str, Any]:
-    """Forget a watch."""
-    remove_cloud_watch(deployment.ledger, asked.path["name"])
-    return {"removed": asked.path["name"]}
-
-
-Handler = Callable[[Deployment, Asked], dict[str, Any]]
+Handler = Callable[[Controls, Asked], dict[str, Any]]
 ROUTES: dict[tuple[str, str], tuple[Handler, str]] = {
     ("GET", "/runs"): (list_runs, "read"),
     ("GET", "/runs/<run_id>"): (show_run, "read"),
@@ -161,7 +132,12 @@ ROUTES: dict[tuple[str, str], tuple[Handler, str]] = {
     ("GET", "/watches/<name>"): (show_watch, "read"),
     ("PUT", "/watches/<name>"): (put_watch, "admin"),
     ("POST", "/watches/<name>/pause"): (pause_watch, "admin"),
+    ("POST", "/watches/<name>/resume"): (resume_watch, "admin"),
     ("DELETE", "/watches/<name>"): (delete_watch, "admin"),
+    ("POST", "/watches/<name>/scan"): (scan_for_watch, "admin"),
+    ("POST", "/watches/<name>/backfill"): (backfill_watch, "admin"),
+    ("GET", "/watches/<name>/backfills"): (show_backfills, "read"),
+    ("GET", "/health"): (show_health, NOBODY),
 }
 """Method and path → what answers, and the scope that it needs."""
 
@@ -176,30 +152,32 @@ class Reply:
 
 
 def answer(
-    deployment: Deployment,
-    tokens: Callable[[], tuple[KnownToken, ...]],
+    controls: Controls,
+    door: Door,
     route: tuple[str, str],
     event: Mapping[str, Any],
     path: Mapping[str, str],
 ) -> Reply:
     """Answer a request of an HTTP API (payload format 2.0), if its token allows what it asks for.
 
-    Reading needs none; where API Gateway itself has authorised a request, which it says in the event, that holds.
+    Reading needs none, unless it is private; where API Gateway itself has authorised a request, which it says in the
+    event, that holds.
 
     Args:
-        deployment: bucket, ledger, state machine.
-        tokens: returns what is known of tokens now.
+        controls: of the deployment.
+        door: who is let in.
         route: one of `ROUTES`.
         event: of the gateway.
         path: what stands in the path, by name.
     """
     handle, needed = ROUTES[route]
     try:
-        refusal = None if needed == "read" else _refusal(tokens, event, needed)
+        is_open = needed == NOBODY or (needed == "read" and not door.is_private)
+        refusal = None if is_open else _refusal(door.tokens, event, needed)
         if refusal is not None:
             return refusal
         asked = Asked(path, event.get("queryStringParameters") or {}, _body(event))
-        return _reply(200, handle(deployment, asked))
+        return _reply(200, handle(controls, asked))
     except InputError as error:
         is_absent = error.message.startswith("no ")
         return _reply(404 if is_absent else 400, {"code": type(error).__name__, "description": _said(error)})
@@ -246,15 +224,9 @@ def run_facts(run: CloudRun) -> dict[str, Any]:
     return {**told, **times, "item": {"collection": run.item_collection, "id": run.item_id}}
 
 
-def watch_facts(kept: CloudWatch) -> dict[str, Any]:
-    """Return a watch for JSON."""
-    times = {"created": stamp(kept.created), "updated": stamp(kept.updated)}
-    return {"name": kept.watch.name, "is_paused": kept.is_paused, **times, "document": watch_json(kept.watch)}
-
-
-def _run(deployment: Deployment, asked: Asked) -> CloudRun:
+def _run(controls: Controls, asked: Asked) -> CloudRun:
     run_id = asked.path["run_id"]
-    run = read_run(deployment.ledger, run_id)
+    run = read_run(controls.deployment.ledger, run_id)
     if run is None:
         raise InputError(f"no run {run_id[:64]}", hint="an id is whole here: 64 characters")
     return run

@@ -1,12 +1,12 @@
 """Scans on AWS: a foreign STAC API's pages, as long as a function may run; where it stopped the next one goes on.
 
-`WATCH#<name>`/`SCAN#<which>` of the table has the window, the place in it, and when the last whole scan ended.
+`WATCH#<name>`/`SCAN` of the table, and `SCAN#<execution>` of a back-fill, has the window, the place in it, what was
+found so far, and when the last whole scan ended.
 """
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from geodl_core.domain.run.order import order_id
@@ -18,15 +18,19 @@ from geodl_core.domain.watch.watch import Source, Watch
 from geodl_core.errors import InputError, UnavailableError
 from geodl_core.service.aws.documents import write_lines
 from geodl_core.service.aws.executions import Deployment
-from geodl_core.service.aws.ingest import Known, brakes_of, take_order
+from geodl_core.service.aws.ingest import Known, take_order
 from geodl_core.service.aws.layout import backfill_key, backfill_url
-from geodl_core.service.aws.ledger import DAY_S, answers, claim_order, read_run
+from geodl_core.service.aws.ledger import DAY_S, answers, claim_order, number, read_run
 from geodl_core.service.aws.model_index import model_finder
 from geodl_core.service.aws.orders import keep_order
 from geodl_core.service.aws.watches import read_cloud_watch
-from geodl_core.service.scans.pages import Found, Turned, first_abilities, make_plan, turn_page
+from geodl_core.service.scans.pages import Turned, first_abilities, make_plan, turn_page
 from geodl_core.service.scans.stac_search import Abilities, Later, StacSearch
 
+SCAN = "SCAN"
+COUNTS = ("found", "matched", "ordered")
+KEEP_S = 400 * DAY_S
+"""How long a back-fill's standing is remembered."""
 CHUNK = 5_000
 """Items of a back-fill that are listed before they are run."""
 HELD_DAYS = 7
@@ -58,6 +62,8 @@ class Standing:
     """End of the last window that was scanned whole."""
     answer: dict[str, Any] | None = None
     """Of a back-fill, what was answered last: asked the same again, it is answered again."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """found, matched and ordered, of the whole window so far."""
 
 
 def scan_stage(deployment: Deployment, known: Known, event: Mapping[str, Any], turn: Turn) -> dict[str, Any]:
@@ -80,7 +86,7 @@ def scan_stage(deployment: Deployment, known: Known, event: Mapping[str, Any], t
     watch = read_cloud_watch(deployment.ledger, str(event["watch"])).watch
     backfill = event.get("backfill")
     kind: Kind = "scan" if backfill is None else "backfill"
-    row = {"pk": f"WATCH#{watch.name}", "sk": "SCAN" if backfill is None else f"SCAN#{backfill}"}
+    row = {"pk": f"WATCH#{watch.name}", "sk": SCAN if backfill is None else f"{SCAN}#{backfill}"}
     # Said before anything is asked for.
     make_plan(watch, kind, Window(0, 1), Abilities("", "POST", has_filter=False, has_query=False))
     standing = _read(deployment, row)
@@ -89,30 +95,51 @@ def scan_stage(deployment: Deployment, known: Known, event: Mapping[str, Any], t
         return standing.answer
     if standing.window is None:
         standing = _opened(deployment, watch, event, standing)
-    listed: list[dict[str, Any]] = []
-    find = model_finder(deployment.s3, deployment.bucket, known.models, deployment.ledger.clock)
-    counts = {"found": 0, "matched": 0, "ordered": 0}
+        if backfill is None:
+            # At once: where the API does not answer at all, the sweep asks again.
+            _keep(deployment, row, standing)
+    basket = _Basket(deployment, known, watch, is_listing=backfill is not None)
+    before = standing.counts
 
-    def take(found: Found) -> None:
-        order = orders_of(watch, found.item, find(watch.model).reference)
-        if kind == "backfill":
-            line = _listed(deployment, order, watch)
-            listed.extend(line)
-            counts["ordered"] += len(line)
-            return
-        taken = take_order(deployment, order, brakes_of([watch]).get(watch.name))
-        counts["ordered"] += taken.is_new
+    def keep(reached: Standing) -> None:
+        total = {name: before.get(name, 0) + basket.counts[name] for name in COUNTS}
+        _keep(deployment, row, replace(reached, counts=total))
 
     # Of a back-fill the place moves on when its list is written: what is listed twice is run once.
-    keep = partial(_keep, deployment, row) if backfill is None else None
-    standing = _pages((watch, kind), standing, turn, (take, counts, listed), keep)
-    told = {"watch": watch.name, "is_done": standing.place is None, **counts}
+    standing = _pages((watch, kind), standing, turn, basket, keep if backfill is None else None)
+    told = {"watch": watch.name, "is_done": standing.place is None, **basket.counts}
     ended = Standing(None, last_end=standing.window.end if standing.window else None)
     if backfill is not None:
-        told |= _list(deployment, event, number, listed)
+        told |= _list(deployment, event, number, basket.listed)
         ended = replace(ended, answer=told)
-    _keep(deployment, row, ended if standing.place is None else replace(standing, answer=ended.answer))
+    keep(ended if standing.place is None else replace(standing, answer=ended.answer))
     return told
+
+
+class _Basket:
+    """What is made of Items that are found: runs, or lines of a back-fill's list; and how many of what."""
+
+    def __init__(self, deployment: Deployment, known: Known, watch: Watch, *, is_listing: bool) -> None:
+        self._deployment, self._watch = deployment, watch
+        self._find = model_finder(deployment.s3, deployment.bucket, known.models, deployment.ledger.clock)
+        # What a brake puts off is not the map's to start: each run of such a watch is ordered as a scan orders it.
+        self._is_listing = is_listing and watch.max_runs_per_day is None
+        self.listed: list[dict[str, Any]] = []
+        self.counts = dict.fromkeys(COUNTS, 0)
+
+    def feed(self, turned: Turned) -> None:
+        """Take the Items of a page."""
+        self.counts["found"] += turned.items
+        self.counts["matched"] += len(turned.found)
+        for found in turned.found:
+            order = orders_of(self._watch, found.item, self._find(self._watch.model).reference)
+            if self._is_listing:
+                line = _listed(self._deployment, order)
+                self.listed += line
+                self.counts["ordered"] += len(line)
+            else:
+                taken = take_order(self._deployment, order, self._watch.max_runs_per_day)
+                self.counts["ordered"] += taken.is_new
 
 
 def _list(deployment: Deployment, event: Mapping[str, Any], number: int, listed: list[Any]) -> dict[str, Any]:
@@ -128,24 +155,20 @@ def _pages(
     asked: tuple[Watch, Kind],
     standing: Standing,
     turn: Turn,
-    sink: tuple[Callable[[Found], None], dict[str, int], list[dict[str, Any]]],
+    basket: _Basket,
     keep: Callable[[Standing], None] | None,
 ) -> Standing:
     """Turn pages while there is time; return where that ended, without a place at the window's end."""
     watch, kind = asked
-    take, counts, listed = sink
     assert standing.window is not None
     with StacSearch((watch.source or Source()).api) as search:
         abilities = standing.abilities or first_abilities(search)
         plan = make_plan(watch, kind, standing.window, abilities)
         is_same = standing.place is not None and standing.digest == plan.digest
         place = standing.place if is_same else first_place(plan.course)
-        while place is not None and turn.left_s() > turn.spare_s and len(listed) < CHUNK:
+        while place is not None and turn.left_s() > turn.spare_s and len(basket.listed) < CHUNK:
             turned = _turned((plan, abilities, place, search), turn)
-            for found in turned.found:
-                take(found)
-            counts["found"] += turned.items
-            counts["matched"] += len(turned.found)
+            basket.feed(turned)
             place, abilities = turned.place, turned.abilities
             if place is not None and keep is not None:
                 keep(replace(standing, place=place, abilities=abilities, digest=plan.digest))
@@ -172,22 +195,22 @@ def _opened(deployment: Deployment, watch: Watch, event: Mapping[str, Any], stan
     """Return a scan that begins."""
     if event.get("backfill") is not None:
         try:
-            return replace(standing, window=Window(float(event["since"]), float(event["until"])))
+            return replace(standing, window=Window(float(event["since"]), float(event["until"])), counts={})
         except (KeyError, TypeError, ValueError) as error:
             raise InputError("back-fill: expected since and until, seconds since 1970") from error
     source = watch.source or Source()
     now = deployment.ledger.clock()
-    return replace(standing, window=scan_window(now, source.lookback_days, standing.last_end))
+    return replace(standing, window=scan_window(now, source.lookback_days, standing.last_end), counts={})
 
 
-def _listed(deployment: Deployment, order: Any, watch: Watch) -> list[dict[str, Any]]:
+def _listed(deployment: Deployment, order: Any) -> list[dict[str, Any]]:
     """Claim an order for the back-fill; return its line, none where it is run or was."""
     run_id = order_id(order)
     run = read_run(deployment.ledger, run_id)
     if run is None:
         keep_order(deployment.s3, deployment.bucket, run_id, order)
         until = deployment.ledger.clock() + HELD_DAYS * DAY_S
-        run = claim_order(deployment.ledger, order, watch.max_runs_per_day, until).run
+        run = claim_order(deployment.ledger, order, None, until).run
     return [{"run_id": run.id, "attempt": run.attempt}] if run.state == "queued" else []
 
 
@@ -201,7 +224,8 @@ def _read(deployment: Deployment, row: Mapping[str, str]) -> Standing:
     place = None if told["place"] is None else read_place(told["place"])
     abilities = None if told["abilities"] is None else Abilities(**told["abilities"])
     window = None if told["window"] is None else Window(*told["window"])
-    return Standing(window, place, abilities, told["digest"], told["last_end"], told["answer"])
+    counts = told.get("counts", {})
+    return Standing(window, place, abilities, told["digest"], told["last_end"], told["answer"], counts)
 
 
 def _keep(deployment: Deployment, row: Mapping[str, str], standing: Standing) -> None:
@@ -213,6 +237,11 @@ def _keep(deployment: Deployment, row: Mapping[str, str], standing: Standing) ->
         "digest": standing.digest,
         "last_end": standing.last_end,
         "answer": standing.answer,
+        "counts": dict(standing.counts),
     }
+    now = ledger.clock()
+    marks = {"is_open": standing.window is not None, "touched": number(now)}
+    if row["sk"] != SCAN:
+        marks["expires"] = int(now + KEEP_S)
     with answers(ledger):
-        ledger.table.put_item(Item={**row, "standing": json.dumps(told)})
+        ledger.table.put_item(Item={**row, "standing": json.dumps(told), **marks})

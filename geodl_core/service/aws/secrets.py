@@ -68,6 +68,24 @@ def catalog_address(text: str) -> str:
     return f"postgresql://{user}:{password}@{host}/{quote(str(name), safe='')}"
 
 
+def catalog_reader(secrets: Callable[[], Any], name: str) -> Callable[[], str]:
+    """Return what tells the address of a catalog from its secret, each time anew.
+
+    Args:
+        secrets: makes a client of Secrets Manager.
+        name: or ARN of the secret.
+    """
+
+    def read() -> str:
+        if not name:
+            raise InputError(
+                "expected the secret with the catalog's address, found none", hint="GEODL_CATALOG_SECRET names it"
+            )
+        return catalog_address(read_secret(secrets(), name))
+
+    return read
+
+
 def read_tokens(text: str) -> tuple[KnownToken, ...]:
     """Return the tokens of a secret: a JSON list of name, sha256 (hexadecimal) and scopes.
 

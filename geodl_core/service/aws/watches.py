@@ -4,6 +4,8 @@
 |---|---|---|
 | WATCH#<name> | WATCH | document, is_paused, revision, created, updated |
 | WATCH#<name> | REMARK | the last Item that it passed over, and why |
+| WATCH#<name> | SCAN | how far its scan is (`service.aws.scan`) |
+| WATCH#<name> | BACKFILL#<window> | a back-fill that was asked for (`service.aws.backfills`) |
 | META | WATCHES | revision of all watches, and their names |
 """
 
@@ -21,7 +23,8 @@ from geodl_core.service.watches.verdict import Remark
 META: dict[str, str] = {"pk": "META", "sk": "WATCHES"}
 MOST_BYTES = 350_000
 """Of a document, packed: DynamoDB takes rows of 400 kB."""
-TRIES = 10
+TRIES = 50
+"""Of a change while others change watches: each time one of them succeeds."""
 AT_ONCE = 100
 """Rows that DynamoDB gives in one request."""
 
@@ -52,7 +55,7 @@ def put_cloud_watch(ledger: DynamoLedger, watch: Watch, *, replaces: bool) -> Cl
             hint="an area of interest with fewer vertices is smaller",
         )
     for _ in range(TRIES):
-        found, now = _read(ledger, watch.name), ledger.clock()
+        found, now = find_cloud_watch(ledger, watch.name), ledger.clock()
         if found is not None and not replaces:
             raise InputError(f"watch {watch.name}: there is one already", hint="--replace takes its place")
         kept = CloudWatch(
@@ -83,8 +86,11 @@ def pause_cloud_watch(ledger: DynamoLedger, name: str, *, is_paused: bool) -> Cl
     raise CatalogError(f"watch {name}: others change watches all the time")
 
 
-def remove_cloud_watch(ledger: DynamoLedger, name: str) -> None:
-    """Forget a watch; its runs and results stay.
+def remove_cloud_watch(ledger: DynamoLedger, name: str) -> int:
+    """Forget a watch, and how far its scan is; its runs and results stay.
+
+    Returns:
+        The revision of all watches from then on.
 
     Raises:
         InputError: there is none.
@@ -98,10 +104,11 @@ def remove_cloud_watch(ledger: DynamoLedger, name: str) -> None:
             "ConditionExpression": "revision = :seen",
             "ExpressionAttributeValues": {":seen": found.revision},
         }
-        forget = {"TableName": ledger.table.name, "Key": {"pk": f"WATCH#{name}", "sk": "REMARK"}}
-        steps = [{"Delete": delete}, {"Delete": forget}, _counted(ledger, "DELETE", name, revision_of_watches(ledger))]
-        if transact(ledger, steps):
-            return
+        keys = ({"pk": f"WATCH#{name}", "sk": each} for each in ("REMARK", "SCAN"))
+        forget = [{"Delete": {"TableName": ledger.table.name, "Key": key}} for key in keys]
+        revision = revision_of_watches(ledger)
+        if transact(ledger, [{"Delete": delete}, *forget, _counted(ledger, "DELETE", name, revision)]):
+            return revision + 1
     raise CatalogError(f"watch {name}: others change watches all the time")
 
 
@@ -112,11 +119,22 @@ def read_cloud_watch(ledger: DynamoLedger, name: str) -> CloudWatch:
         InputError: there is none.
         CatalogError: the table does not answer.
     """
-    found = _read(ledger, name)
+    found = find_cloud_watch(ledger, name)
     if found is None:
         names = ", ".join(_names(_meta(ledger))[:20])
         raise InputError(f"no watch {name}; there are: {names or 'none at all'}")
     return found
+
+
+def find_cloud_watch(ledger: DynamoLedger, name: str) -> CloudWatch | None:
+    """Return a watch by its name, None where there is none.
+
+    Raises:
+        CatalogError: the table does not answer.
+    """
+    with answers(ledger):
+        row = ledger.table.get_item(Key=_key(name), ConsistentRead=True).get("Item")
+    return None if row is None else _watch(row)
 
 
 def list_cloud_watches(ledger: DynamoLedger) -> list[CloudWatch]:
@@ -125,10 +143,7 @@ def list_cloud_watches(ledger: DynamoLedger) -> list[CloudWatch]:
     Raises:
         CatalogError: the table does not answer.
     """
-    names = _names(_meta(ledger))
-    rows: list[Mapping[str, Any]] = []
-    for start in range(0, len(names), AT_ONCE):
-        rows += _rows(ledger, [_key(name) for name in names[start : start + AT_ONCE]])
+    rows = read_rows(ledger, [_key(name) for name in _names(_meta(ledger))])
     return sorted((_watch(row) for row in rows), key=lambda kept: kept.watch.name)
 
 
@@ -164,6 +179,34 @@ def read_remark(ledger: DynamoLedger, name: str) -> dict[str, Any] | None:
     if row is None:
         return None
     return {"at": float(row["at"]), "count": int(row["count"]), "item": row["item"], "text": row["text"]}
+
+
+def read_scan(ledger: DynamoLedger, name: str) -> dict[str, Any] | None:
+    """Return how far a watch's scan is: is_open, touched, last_end, found, matched, ordered; None before the first."""
+    found = read_rows(ledger, [{"pk": f"WATCH#{name}", "sk": "SCAN"}])
+    if not found:
+        return None
+    standing = json.loads(found[0]["standing"])
+    marks = {"is_open": bool(found[0].get("is_open")), "touched": float(found[0].get("touched", 0))}
+    return {**marks, "last_end": standing["last_end"], **standing.get("counts", {})}
+
+
+def read_rows(ledger: DynamoLedger, keys: Sequence[Mapping[str, str]]) -> list[Mapping[str, Any]]:
+    """Return rows by their keys, in no order; those that there are not are left out.
+
+    Raises:
+        CatalogError: the table does not answer.
+    """
+    client, name = ledger.table.meta.client, ledger.table.name
+    rows: list[Mapping[str, Any]] = []
+    for start in range(0, len(keys), AT_ONCE):
+        asked: Any = {name: {"Keys": list(keys[start : start + AT_ONCE]), "ConsistentRead": True}}
+        while asked:
+            with answers(ledger):
+                given = client.batch_get_item(RequestItems=asked)
+            rows += given["Responses"].get(name, ())
+            asked = given.get("UnprocessedKeys")
+    return rows
 
 
 def _write(ledger: DynamoLedger, kept: CloudWatch, content: bytes, seen: CloudWatch | None) -> bool:
@@ -204,25 +247,6 @@ def _meta(ledger: DynamoLedger) -> Mapping[str, Any]:
 
 def _names(meta: Mapping[str, Any]) -> list[str]:
     return sorted(map(str, meta.get("watches") or ()))
-
-
-def _read(ledger: DynamoLedger, name: str) -> CloudWatch | None:
-    with answers(ledger):
-        row = ledger.table.get_item(Key=_key(name), ConsistentRead=True).get("Item")
-    return None if row is None else _watch(row)
-
-
-def _rows(ledger: DynamoLedger, keys: Sequence[Mapping[str, str]]) -> list[Mapping[str, Any]]:
-    """Return rows by their keys; those that are gone are left out."""
-    client, name = ledger.table.meta.client, ledger.table.name
-    asked: Any = {name: {"Keys": list(keys), "ConsistentRead": True}}
-    rows: list[Mapping[str, Any]] = []
-    while asked:
-        with answers(ledger):
-            given = client.batch_get_item(RequestItems=asked)
-        rows += given["Responses"].get(name, ())
-        asked = given.get("UnprocessedKeys")
-    return rows
 
 
 def _watch(row: Mapping[str, Any]) -> CloudWatch:

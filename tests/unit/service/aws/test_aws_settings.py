@@ -10,6 +10,9 @@ def test_settings_come_from_the_environment():
     assert (told.bucket, told.table, told.machine, told.topic) == names[:4]
     assert (told.catalog, told.catalog_secret, told.tokens_secret, told.batch_logs) == names[4:]
     assert (told.is_private, told.shard_s) == (True, 300.0)
+    more = ("SCHEDULE_GROUP", "SCHEDULE_ROLE", "SCAN_FUNCTION", "BACKFILL_MACHINE")
+    told = AwsSettings.from_env({f"GEODL_{name}": name for name in more})
+    assert (told.schedule_group, told.schedule_role, told.scan_function, told.backfill_machine) == more
     bare = AwsSettings.from_env({})
     assert (bare.bucket, bare.is_private, bare.catalog_secret) == ("", False, "")
     assert AwsSettings.from_env({"GEODL_SHARD_SECONDS": "60", "GEODL_BUCKET": "s3://b/"}).shard_s == 60
