@@ -26,6 +26,8 @@ class Settings:
     """`GEODL_CATALOG`: path or URL of the catalog; by default `catalog.db` in `out`."""
     cache: Path
     """`GEODL_CACHE`: folder of what may be made anew at any time; by default `geodl` where the system keeps caches."""
+    provider: str
+    """`GEODL_PROVIDER`: what networks run on; by default `auto`."""
     is_debugging: bool
     """`GEODL_DEBUG`: show where an unexpected error came from."""
     token: str | None = field(default=None, repr=False)
@@ -42,6 +44,7 @@ class Settings:
             out=out,
             catalog=env.get("GEODL_CATALOG") or str(out / CATALOG_NAME),
             cache=Path(env.get("GEODL_CACHE") or _user_cache(env) / "geodl"),
+            provider=env.get("GEODL_PROVIDER") or "auto",
             is_debugging=_is_on(env, "GEODL_DEBUG"),
             token=env.get("GEODL_TOKEN") or None,
             access=_access(env),

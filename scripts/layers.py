@@ -1,5 +1,7 @@
 """Layers of the functions on AWS: built from the lock file, without what no function needs, and weighed."""
 
+import fcntl
+import hashlib
 import os
 import re
 import shutil
@@ -8,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,9 +19,14 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = ROOT / "layers"
 BASE = "base"
 """The layer that every function has."""
+OWN = "geodl"
+"""The layer with geodl's own code."""
 PACKAGES = "python"
 """Folder within a layer that Lambda puts on the path."""
-EXTRAS = ("pgstac",)
+MOUNTED = "/opt"
+"""Where layers lie on Lambda: what is compiled names its sources by that."""
+EXTRAS = ("pgstac", "aws")
+OWN_PACKAGE = "geodl_core"
 UNUSED_FOLDERS = frozenset({"tests", "test", "__pycache__", "include", "bin"})
 UNUSED_SUFFIXES = frozenset({".a", ".c", ".cc", ".cpp", ".h", ".hpp", ".proto", ".pxd", ".pxi", ".pyi", ".pyx"})
 UNUSED = ("numpy/f2py", "onnx/backend")
@@ -27,7 +35,7 @@ SOURCES = frozenset({"version-parser"})
 """Published without a wheel; pure Python, so that any machine may build it."""
 NEEDED = frozenset({"numpy/_core/tests/_natype.py"})
 """What a package imports from its own tests."""
-RUNTIME = ("boto3", "botocore", "jmespath", "s3transfer")
+RUNTIME = ("boto3", "botocore", "s3transfer")
 """What Lambda brings itself; what these need in turn is in `base`."""
 ELF = b"\x7fELF"
 PT_LOAD = 1
@@ -44,7 +52,7 @@ class Function:
     name: str
     layers: tuple[str, ...]
     modules: tuple[str, ...]
-    """Of geodl_core that it runs."""
+    """Of geodl_core that it runs, beyond those that its handler imports at once."""
     never: frozenset[str]
     """Packages that it must not import."""
     import_ms: int
@@ -84,6 +92,11 @@ def read_table() -> Table:
 
 def layer_names() -> tuple[str, ...]:
     """Return the layers that there are."""
+    return tuple(sorted({OWN, *library_names()}))
+
+
+def library_names() -> tuple[str, ...]:
+    """Return the layers with packages of others."""
     return tuple(sorted(path.parent.name for path in LAYERS.glob("*/requirements.txt")))
 
 
@@ -107,18 +120,22 @@ def with_dependencies(names: Iterable[str]) -> set[str]:
     return found
 
 
-def contents() -> dict[str, list[str]]:
-    """Return the packages of each layer: those that it is for and what they need, without what `base` has.
+def contents(pinned: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """Return the requirements of each layer: what it is for and what that needs, without what `base` or Lambda has.
+
+    Args:
+        pinned: requirements by package, as `locked` returns them.
 
     Raises:
         ValueError: a package is not in uv.lock.
     """
-    pinned = locked()
-    strange = sorted(name for layer in layer_names() for name in wanted(layer) if name not in pinned)
+    names = library_names()
+    strange = sorted(name for layer in names for name in wanted(layer) if name not in pinned)
     if strange:
         raise ValueError(f"layers: expected packages of uv.lock, found {', '.join(strange)}")
-    every = {layer: with_dependencies(wanted(layer)) & pinned.keys() for layer in layer_names()}
-    return {layer: sorted(every[layer] - (every[BASE] if layer != BASE else set())) for layer in every}
+    every = {layer: with_dependencies(wanted(layer)) & pinned.keys() - {*RUNTIME} for layer in names}
+    own = {layer: sorted(every[layer] - (every[BASE] if layer != BASE else set())) for layer in names}
+    return {layer: [line for name in own[layer] for line in pinned[name]] for layer in names}
 
 
 def locked() -> dict[str, list[str]]:
@@ -135,13 +152,13 @@ def locked() -> dict[str, list[str]]:
 
 
 def build_layers(target: Path, python: str, platform: str) -> bool:
-    """Build every layer into a folder of its own; what lay there before is replaced.
+    """Build every layer into a folder of its own, unless what lies there was made of the same.
 
-    Where there is an interpreter of that version all code is compiled: Lambda cannot keep what it compiles, and would
-    do so at each cold start.
+    The same requirements and sources give the same bytes. Where there is an interpreter of that version all code is
+    compiled: Lambda cannot keep what it compiles, and would do so at each cold start.
 
     Args:
-        target: the folder.
+        target: the folder; beside each layer's folder a file NAME.sha256 says what it was made of.
         python: version that the functions run on.
         platform: as `uv pip install --python-platform` takes it.
 
@@ -152,16 +169,78 @@ def build_layers(target: Path, python: str, platform: str) -> bool:
         ValueError: a package is not in uv.lock.
         NoPackagesError: a package has no wheel for that, or there is no index.
     """
-    pinned, interpreter = locked(), find_python(python)
-    for layer, names in contents().items():
-        folder = target / layer
-        shutil.rmtree(folder, ignore_errors=True)
-        lines = [line for name in names for line in pinned[name]]
-        _install(folder / PACKAGES, lines, python, platform)
-        strip_packages(folder / PACKAGES)
-        if interpreter is not None:
-            compile_packages(folder / PACKAGES, interpreter)
+    recipes, interpreter = contents(locked()), find_python(python)
+    how = [python, platform, str(interpreter is not None), Path(__file__).read_text()]
+    with _held(target):
+        for layer in layer_names():
+            lines = recipes.get(layer)
+            digest = _digest([*how, *(_own_sources() if lines is None else lines)])
+            stamp = target / f"{layer}.sha256"
+            if (target / layer).is_dir() and stamp.is_file() and stamp.read_text() == digest:
+                continue
+            # Beside the one that is there, which somebody may be using.
+            draft, old = target / f".{layer}.draft", target / f".{layer}.old"
+            for folder in (draft, old):
+                shutil.rmtree(folder, ignore_errors=True)
+            packages = draft / PACKAGES
+            if lines is None:
+                copy_own_code(packages)
+            else:
+                _install(packages, lines, python, platform)
+                strip_packages(packages)
+            if interpreter is not None:
+                compile_packages(packages, interpreter)
+            stamp.unlink(missing_ok=True)
+            if (target / layer).exists():
+                (target / layer).rename(old)
+            draft.rename(target / layer)
+            shutil.rmtree(old, ignore_errors=True)
+            stamp.write_text(digest)
     return interpreter is not None
+
+
+@contextmanager
+def _held(target: Path) -> Iterator[None]:
+    """Keep others from building into the same folder meanwhile."""
+    target.mkdir(parents=True, exist_ok=True)
+    with (target / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _digest(texts: Iterable[str]) -> str:
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()
+
+
+def _own_files() -> list[Path]:
+    """Return the files of geodl_core, in a fixed order."""
+    found = (ROOT / OWN_PACKAGE).rglob("*")
+    return sorted(path for path in found if path.is_file() and "__pycache__" not in path.parts)
+
+
+def _own_sources() -> Iterator[str]:
+    yield own_metadata()
+    for path in _own_files():
+        yield f"{path.relative_to(ROOT)} {hashlib.sha256(path.read_bytes()).hexdigest()}"
+
+
+def own_metadata() -> str:
+    """Return what an installed package says of itself, so that geodl knows its version in a function, too."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+
+
+def copy_own_code(folder: Path) -> None:
+    """Copy geodl_core into a folder, as it would be installed there, without its command."""
+    for path in _own_files():
+        place = folder / path.relative_to(ROOT)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, place)
+    text = own_metadata()
+    name, version = re.findall(r"^(?:Name|Version): (.+)$", text, re.MULTILINE)
+    about = folder / f"{name}-{version}.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(text)
 
 
 def _install(folder: Path, lines: list[str], python: str, platform: str) -> None:
@@ -235,8 +314,9 @@ def is_loadable(content: bytes) -> bool:
 def compile_packages(folder: Path, interpreter: str) -> None:
     """Compile all code; what is compiled is not compared with its source again, whose times Lambda changes."""
     how = ["-m", "compileall", "-q", "-j", "2", "--invalidation-mode", "unchecked-hash"]
+    names = ["-s", str(folder.parent), "-p", MOUNTED]
     # What a package keeps for other versions of Python does not compile, and is never imported.
-    subprocess.run([interpreter, "-I", *how, str(folder)], capture_output=True, check=False)
+    subprocess.run([interpreter, "-I", *how, *names, str(folder)], capture_output=True, check=False)
 
 
 def size_of(folder: Path) -> int:
@@ -244,16 +324,18 @@ def size_of(folder: Path) -> int:
     return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def code_bytes() -> int:
-    """Return the bytes of geodl_core itself, as it is and compiled, which takes as much again and a little more."""
-    return 5 * sum(path.stat().st_size for path in (ROOT / "geodl_core").rglob("*.py")) // 2
-
-
 def weights(target: Path, table: Table) -> Mapping[str, int]:
-    """Return the bytes of each function with its layers and geodl_core."""
+    """Return the bytes of each function with its layers."""
     sizes = {layer: size_of(target / layer) for layer in layer_names()}
-    own = code_bytes()
-    return {function.name: own + sum(sizes[layer] for layer in function.layers) for function in table.functions}
+    return {
+        function.name: size_of(folder_of(function)) + sum(sizes[layer] for layer in function.layers)
+        for function in table.functions
+    }
+
+
+def folder_of(function: Function) -> Path:
+    """Return the folder of a function's own code."""
+    return ROOT / "functions" / function.name
 
 
 def link_runtime(folder: Path) -> Path:
@@ -271,7 +353,7 @@ def link_runtime(folder: Path) -> Path:
 
 def paths_of(function: Function, target: Path, runtime: Path | None = None) -> Iterator[Path]:
     """Return what Lambda has on the path of a function: its code, its layers, and what Lambda brings."""
-    yield ROOT
+    yield folder_of(function)
     yield from (target / layer / PACKAGES for layer in function.layers)
     if runtime is not None:
         yield runtime

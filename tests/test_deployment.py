@@ -1,4 +1,4 @@
-"""What is needed to run geodl on a server: the image, the composition of containers, the units of systemd.
+"""What is needed to run geodl on a server: the composition of containers, the units of systemd.
 
 Nothing here is started: there is no Docker where these tests run.
 """
@@ -17,7 +17,6 @@ from geodl_core.cli.main import geodl
 
 ROOT = Path(__file__).parents[1]
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
-DOCKERFILE = (ROOT / "infra" / "Dockerfile").read_text()
 UNITS = sorted((ROOT / "infra" / "systemd").glob("*.service"))
 TOP = {"name", "services", "networks", "volumes", "secrets", "configs"}
 """Keys of the Compose Specification, beside those that begin with x-: https://github.com/compose-spec/compose-spec."""
@@ -109,24 +108,6 @@ def test_the_server_of_the_composition_asks_for_tokens():
     found = parsed(COMPOSE["services"]["api"]["command"])
     assert (found["host"], found["proxied"], found["workers"]) == ("0.0.0.0", True, 0)
     assert COMPOSE["services"]["api"]["ports"] == [f"127.0.0.1:{found['port']}:{found['port']}"]
-
-
-def test_the_image():
-    """What the image copies is there, it runs as a numbered user, and its target is the one that is composed."""
-    stages = dict(re.findall(r"^FROM (\S+) AS (\w+)$", DOCKERFILE, re.MULTILINE)).values()
-    build = COMPOSE["services"]["api"]["build"]
-    assert build["target"] in re.findall(r"^FROM \S+ AS (\w+)$", DOCKERFILE, re.MULTILINE)
-    assert stages
-    copied = [
-        word for line in re.findall(r"^COPY (?!--from)(.*)$", DOCKERFILE, re.MULTILINE) for word in line.split()[:-1]
-    ]
-    assert len(copied) >= 5
-    assert all((ROOT / word).exists() for word in copied)
-    kept = (ROOT / "infra" / "Dockerfile.dockerignore").read_text().splitlines()
-    assert {f"!{Path(word).name}" for word in copied} <= set(kept)
-    assert re.search(r"^USER 10001:10001$", DOCKERFILE, re.MULTILINE)
-    assert DOCKERFILE.index("USER 10001") < DOCKERFILE.index("ENTRYPOINT")
-    assert not re.search(r"^FROM \S+:latest|^FROM [^:\s]+ ", DOCKERFILE, re.MULTILINE)
 
 
 def settings(unit):

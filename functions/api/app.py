@@ -16,7 +16,7 @@ from geodl_core.service.aws.publish import Topic, publish_outbox
 from geodl_core.service.aws.secrets import token_reader
 from geodl_core.settings import AwsSettings
 
-logger, metrics, tracer = Logger(), Metrics(), Tracer()
+logger, metrics, tracer = Logger(), Metrics(), Tracer(patch_modules=("botocore",))
 AWS, SECRETS = AwsSettings.from_env(), partial(client, "secretsmanager")
 CATALOG = catalog_opener(SECRETS, "", AWS.catalog_secret)().__enter__()
 TOPIC = Topic(client("sns"), client("s3"), AWS.topic, open_bucket(AWS.bucket))

@@ -10,7 +10,7 @@ from geodl_core.service.aws.clients import client, open_ledger
 from geodl_core.service.aws.fail_stage import fail_stage
 from geodl_core.settings import AwsSettings
 
-logger, metrics, tracer = Logger(), Metrics(), Tracer()
+logger, metrics, tracer = Logger(), Metrics(), Tracer(patch_modules=("botocore",))
 AWS = AwsSettings.from_env()
 LEDGER = open_ledger(AWS.table)
 LOGS = (client("logs"), AWS.batch_logs) if AWS.batch_logs else None

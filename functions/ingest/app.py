@@ -14,13 +14,13 @@ from geodl_core.service.aws.clients import client, open_deployment
 from geodl_core.service.aws.ingest import Known, ingest
 from geodl_core.settings import AwsSettings, Settings, hold_access
 
-logger, metrics, tracer = Logger(), Metrics(), Tracer()
+logger, metrics, tracer = Logger(), Metrics(), Tracer(patch_modules=("botocore",))
 AWS = AwsSettings.from_env()
 hold_access(Settings.from_env().access)
 DEPLOYMENT = open_deployment(AWS.bucket, AWS.table, AWS.machine)
 OPEN = partial(catalog_opener, partial(client, "secretsmanager"), AWS.catalog, AWS.catalog_secret)
 CATALOG = catalog_lookup(OPEN()) if AWS.catalog or AWS.catalog_secret else None
-KNOWN, processor = Known(), BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
+KNOWN, processor = Known(), BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False, logger=logger)
 
 
 @tracer.capture_method(capture_response=False)

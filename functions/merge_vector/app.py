@@ -9,8 +9,9 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from geodl_core.service.aws.merge_stage import merge_stage
 from geodl_core.settings import Settings, hold_access
 
-logger, metrics, tracer = Logger(), Metrics(), Tracer()
-hold_access(Settings.from_env().access)
+logger, metrics, tracer = Logger(), Metrics(), Tracer(patch_modules=("botocore",))
+SETTINGS = Settings.from_env()
+hold_access(SETTINGS.access)
 
 
 @logger.inject_lambda_context(correlation_id_path="run_id")
@@ -18,6 +19,6 @@ hold_access(Settings.from_env().access)
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Merge a run: {plan, …} → plan and the number of objects."""
-    merged = merge_stage(event)
+    merged = merge_stage(event, SETTINGS.cache)
     metrics.add_metric("ObjectsMerged", MetricUnit.Count, merged["count"])
     return merged

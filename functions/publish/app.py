@@ -13,7 +13,7 @@ from geodl_core.service.aws.clients import client, open_bucket, open_ledger
 from geodl_core.service.aws.publish import Topic, publish_event
 from geodl_core.settings import AwsSettings
 
-logger, metrics, tracer = Logger(), Metrics(), Tracer()
+logger, metrics, tracer = Logger(), Metrics(), Tracer(patch_modules=("botocore",))
 AWS = AwsSettings.from_env()
 LEDGER = open_ledger(AWS.table)
 TOPIC = Topic(client("sns"), client("s3"), AWS.topic, open_bucket(AWS.bucket))

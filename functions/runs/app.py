@@ -9,20 +9,21 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from geodl_core.service.aws.clients import client, open_deployment
-from geodl_core.service.aws.runs_api import ROUTES, answer
+from geodl_core.service.aws.controls import open_controls
+from geodl_core.service.aws.runs_api import ROUTES, Door, answer
 from geodl_core.service.aws.secrets import token_reader
 from geodl_core.settings import AwsSettings
 
-logger, metrics, tracer = Logger(), Metrics(), Tracer()
+logger, metrics, tracer, app = Logger(), Metrics(), Tracer(patch_modules=("botocore",)), APIGatewayHttpResolver()
 AWS = AwsSettings.from_env()
-DEPLOYMENT = open_deployment(AWS.bucket, AWS.table, AWS.machine)
-TOKENS = token_reader(partial(client, "secretsmanager"), AWS.tokens_secret)
-app = APIGatewayHttpResolver()
+PLACE = open_deployment(AWS.bucket, AWS.table, AWS.machine)
+CONTROLS = open_controls(PLACE, AWS.schedule_group, AWS.schedule_role, AWS.scan_function, AWS.backfill_machine)
+DOOR = Door(token_reader(partial(client, "secretsmanager"), AWS.tokens_secret), AWS.is_private)
 
 
 def respond(asked: tuple[str, str], **names: str) -> Response[str]:
     """Answer a request of a route."""
-    reply = answer(DEPLOYMENT, TOKENS, asked, app.current_event.raw_event, names)
+    reply = answer(CONTROLS, DOOR, asked, app.current_event.raw_event, names)
     return Response(reply.status, "application/json", reply.body)
 
 

@@ -12,7 +12,7 @@ from geodl_core.service.aws.ingest import Known
 from geodl_core.service.aws.scan import Turn, scan_stage
 from geodl_core.settings import AwsSettings, Settings, hold_access
 
-logger, metrics, tracer = Logger(), Metrics(), Tracer()
+logger, metrics, tracer = Logger(), Metrics(), Tracer(patch_modules=("botocore",))
 AWS = AwsSettings.from_env()
 hold_access(Settings.from_env().access)
 DEPLOYMENT, KNOWN = open_deployment(AWS.bucket, AWS.table, AWS.machine), Known()

@@ -1,4 +1,4 @@
-"""Now and then: start runs that are due, and end those whose execution ended without telling."""
+"""Now and then: start runs that are due, end those that ended untold, look after schedules and scans."""
 
 from dataclasses import asdict
 from typing import Any
@@ -8,19 +8,22 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from geodl_core.service.aws.clients import open_deployment
+from geodl_core.service.aws.controls import open_controls
 from geodl_core.service.aws.sweep import sweep
+from geodl_core.service.aws.tend import tend
 from geodl_core.settings import AwsSettings
 
-logger, metrics, tracer = Logger(), Metrics(), Tracer()
+logger, metrics, tracer = Logger(), Metrics(), Tracer(patch_modules=("botocore",))
 AWS = AwsSettings.from_env()
 DEPLOYMENT = open_deployment(AWS.bucket, AWS.table, AWS.machine)
+CONTROLS = open_controls(DEPLOYMENT, AWS.schedule_group, AWS.schedule_role, AWS.scan_function, AWS.backfill_machine)
 
 
 @logger.inject_lambda_context
 @tracer.capture_lambda_handler(capture_response=False)
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
-    """Sweep; return how many runs were started, restarted and ended."""
+    """Sweep; return how many runs were started, restarted and ended, watches scheduled anew, scans resumed."""
     swept = asdict(sweep(DEPLOYMENT))
     metrics.add_metric("RunsStuck", MetricUnit.Count, swept["ended"] + swept["restarted"])
-    return swept
+    return swept | asdict(tend(CONTROLS))

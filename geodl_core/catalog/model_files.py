@@ -11,8 +11,8 @@ from urllib.parse import unquote, urlsplit
 from geodl_core.domain.emd.definition import Emd, parse_emd
 from geodl_core.domain.mlm.carry import document
 from geodl_core.domain.mlm.read import emd_from_mlm, onnx_asset
-from geodl_core.domain.model.model import slug
 from geodl_core.domain.model.probed import identity_of, parse_probed
+from geodl_core.domain.naming import slug
 from geodl_core.domain.place.href import hide_secrets
 from geodl_core.errors import InputError, ModelError
 from geodl_core.io.network.graph import load_graph

@@ -39,11 +39,12 @@ from geodl_core.domain.mlm.write import (
 )
 from geodl_core.domain.model.agreement import with_fitting_type
 from geodl_core.domain.model.detector import finds_objects
-from geodl_core.domain.model.model import make_model, slug
+from geodl_core.domain.model.model import make_model
 from geodl_core.domain.model.object_classifier import classifies_objects
 from geodl_core.domain.model.probed import Probed, identity_of, probed_bytes
+from geodl_core.domain.naming import safe_name, slug
 from geodl_core.domain.query import ItemQuery
-from geodl_core.domain.result.result import StoredFile, safe_name
+from geodl_core.domain.result.result import StoredFile
 from geodl_core.engine.load_any import Loaded, load_any, model_in
 from geodl_core.engine.load_model import probe_package
 from geodl_core.engine.register_scene import Catalog

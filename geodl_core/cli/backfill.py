@@ -1,10 +1,19 @@
 """`geodl backfill`: order runs for a range of days of the past."""
 
+import json
 import time
+from typing import TYPE_CHECKING
 
 import click
 
-from geodl_core.cli.scan import CATALOG, opened
+from geodl_core.cli.scan import CATALOG, opened, survey_there
+from geodl_core.cli.stack_option import meant_stack, opened_controls, stack_option
+from geodl_core.errors import InputError
+
+if TYPE_CHECKING:
+    from geodl_core.domain.scan.estimate import Rates
+    from geodl_core.domain.scan.windows import Window
+    from geodl_core.service.scans.backfill import Limits
 
 
 @click.command("backfill", short_help="Order runs of a watch for a range of days.")
@@ -17,7 +26,9 @@ from geodl_core.cli.scan import CATALOG, opened
 @click.option("--rate", type=click.FloatRange(0, min_open=True), metavar="KM2", help="That a worker does in an hour.")
 @click.option("--price", type=click.FloatRange(0), metavar="AMOUNT", help="Of an hour of a worker.")
 @click.option("--json", "as_json", is_flag=True, help="Print a document.")
+@click.option("--again", is_flag=True, help="With --stack: begin one that has ended anew.")
 @CATALOG
+@stack_option
 def backfill(
     watch: str,
     first: str,
@@ -28,35 +39,78 @@ def backfill(
     rate: float | None,
     price: float | None,
     as_json: bool,
+    again: bool,
     catalog: str | None,
+    stack: str | None,
 ) -> None:
     """Order runs of a watch for all scenes that were taken on a range of days, newest first.
 
     A back-fill that was stopped goes on at the page where it was, by the same command. The brake of the watch,
     max_runs_per_day, holds: what is beyond it starts on a later day.
 
+    With --stack the deployment does it, in one execution for a watch and its days, however often that is asked for; the
+    command does not wait for it. --dry-run searches from here.
+
     \b
     Examples:
       geodl backfill fields --from 2025-03-01 --to 2025-10-31 --dry-run --price 1.20
       geodl backfill fields --from 2025-03-01 --to 2025-10-31
       geodl backfill fields --from 2025-03-01 --to 2025-10-31 --limit 200 --max-runs 50
+      geodl backfill fields --from 2025-03-01 --to 2025-10-31 --stack geodl
     """
-    from geodl_core.cli.scan_output import ScanProgress, print_report, print_survey
     from geodl_core.domain.scan.estimate import Rates
     from geodl_core.domain.scan.windows import DAY_S, Window, read_day
+    from geodl_core.service.scans.backfill import Limits
+
+    window = Window(read_day(first, "--from"), read_day(last, "--to") + DAY_S)
+    stack, rates = meant_stack(stack, catalog=catalog), Rates(rate, price)
+    if again and stack is None:
+        raise InputError("--again: expected --stack beside it", hint="here the same command begins anew by itself")
+    if stack is None:
+        asked = watch, window, rates if dry_run else Limits(limit, max_runs)
+        _fill_here(catalog, asked, as_json)
+        return
+    if limit is not None or max_runs is not None:
+        raise InputError("--limit, --max-runs: a deployment does all", hint="max_runs_per_day of the watch holds")
+    if dry_run:
+        survey_there(stack, (watch, "backfill", window), rates, as_json)
+    else:
+        _fill_there(stack, watch, window, again=again, as_json=as_json)
+
+
+def _fill_here(catalog: str | None, asked: "tuple[str, Window, Rates | Limits]", as_json: bool) -> None:
+    """Order runs within limits, or say by rates what they would take."""
+    from geodl_core.cli.scan_output import ScanProgress, print_report, print_survey
     from geodl_core.service.ledger.watches import read_stored_watch
     from geodl_core.service.scans.backfill import Limits, survey
     from geodl_core.service.scans.backfill import backfill as fill
 
-    window = Window(read_day(first, "--from"), read_day(last, "--to") + DAY_S)
+    name, window, how = asked
     with opened(catalog) as services, ScanProgress(is_quiet=as_json) as progress:
-        found = read_stored_watch(services.ledger, watch).watch
+        found = read_stored_watch(services.ledger, name).watch
         whom = progress.listen, time.sleep
-        if dry_run:
-            result = survey(services, (found, "backfill", window), Rates(rate, price), whom)
-            progress.stop()
-            print_survey((found, "backfill", window), result, as_json)
-        else:
-            report = fill(services, found, window, Limits(limit, max_runs), whom)
+        if isinstance(how, Limits):
+            report = fill(services, found, window, how, whom)
             progress.stop()
             print_report(found, report, as_json)
+        else:
+            result = survey(services, (found, "backfill", window), how, whom)
+            progress.stop()
+            print_survey((found, "backfill", window), result, as_json)
+
+
+def _fill_there(stack: str, watch: str, window: "Window", *, again: bool, as_json: bool) -> None:
+    from geodl_core.service.aws.backfills import ENDED, backfill_facts, start_backfill
+
+    found = start_backfill(opened_controls(stack)[1], watch, window, again=again)
+    if as_json:
+        click.echo(json.dumps(backfill_facts(found), ensure_ascii=False))
+        return
+    counts = ", ".join(f"{count:,} {name}" for name, count in found.counts.items())
+    click.echo(f"backfill {found.name}: {found.status}" + (f"; {counts}" if counts else ""))
+    if found.cause:
+        click.echo(f"cause    {found.cause}")
+    if found.status in ENDED:
+        click.echo("next     --again begins anew: what was run is not run again")
+    else:
+        click.echo(f"next     geodl aws status --stack {stack}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geodl_core.cli.job_options import PROVIDERS, RADIOMETRY_HELP
+from geodl_core.cli.job_options import PROVIDER_OPTION, RADIOMETRY_HELP
 from geodl_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ ARGUMENTS = ("batch_size", "score_threshold")
 @click.option("--catalog", metavar="PATH|URL", help="Of models NAME[@VERSION] and of catalog:COLLECTION/ID.")
 @click.option("--strict", is_flag=True, help="Refuse a definition to be repaired, a scene that does not fit.")
 @click.option("--threads", type=click.IntRange(min=1), help="Batches computed at a time.  [default: one a core]")
-@click.option("--provider", type=click.Choice(PROVIDERS), default="auto", show_default=True)
+@PROVIDER_OPTION
 @click.option("--force", is_flag=True, help="Replace a file that exists.")
 @click.option("--json", "is_json", is_flag=True, help="Print one JSON object, for machines.")
 def classify(item: str, features: Path | None, model: str, out: Path | None, is_json: bool, **options: Any) -> None:
@@ -123,7 +123,7 @@ def _choices(options: Mapping[str, Any], classifier: "ObjectClassifier") -> tupl
 
 def _target(out: Path | None, features: Path | None, item_id: str, *, is_forced: bool) -> Path:
     """Return the file to write, by default beside the features and of their format."""
-    from geodl_core.domain.result.result import safe_name
+    from geodl_core.domain.naming import safe_name
     from geodl_core.io.vector.files import SUFFIXES
 
     like = features or Path(f"{safe_name(item_id)}.geojson")

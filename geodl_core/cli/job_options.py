@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from geodl_core.errors import InputError
 from geodl_core.settings import CATALOG_NAME, Settings
 
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -37,6 +38,17 @@ def read_bytes(context: click.Context, parameter: click.Parameter, value: str | 
         return int(float(text.removesuffix(unit)) * UNITS[unit])
     except (ValueError, OverflowError):
         raise click.BadParameter(f"expected bytes such as 512M or 2G, found {value}") from None
+
+
+PROVIDERS = ["auto", "cpu", "cuda", "tensorrt", "openvino"]
+
+
+def read_provider(context: click.Context, parameter: click.Parameter, value: str | None) -> str:
+    """Return what was asked for, else what the environment says."""
+    chosen = value or Settings.from_env().provider
+    if chosen not in PROVIDERS:
+        raise InputError(f"GEODL_PROVIDER: expected one of {', '.join(PROVIDERS)}, found {chosen}")
+    return chosen
 
 
 PAD_HELP = "What the network sees beyond the scene.  [default: its own padding if it takes any size, else reflect]"
@@ -86,11 +98,13 @@ JOB_OPTIONS = (
     ),
     click.option("--strict", is_flag=True, help="Refuse a definition to be repaired, a scene that does not fit."),
 )
-PROVIDERS = ["auto", "cpu", "cuda", "tensorrt", "openvino"]
+PROVIDER_OPTION = click.option(
+    "--provider", type=click.Choice(PROVIDERS), callback=read_provider, help="What networks run on.  [default: auto]"
+)
 MEANS_OPTIONS = (
     click.option("--threads", type=click.IntRange(min=1), help="Tiles computed at a time.  [default: one a core]"),
     click.option("--max-memory", callback=read_bytes, metavar="BYTES", help="Of the process, about; as 4G."),
-    click.option("--provider", type=click.Choice(PROVIDERS), default="auto", show_default=True),
+    PROVIDER_OPTION,
 )
 
 

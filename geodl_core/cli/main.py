@@ -32,6 +32,8 @@ COMMANDS = {
     "model": "geodl_core.cli.model:model",
     "detections": "geodl_core.cli.detections:detections",
     "vectorize": "geodl_core.cli.vectorize:vectorize",
+    "deploy": "geodl_core.cli.deploy:deploy",
+    "aws": "geodl_core.cli.aws:aws",
 }
 INTERRUPTED = 130
 

@@ -3,16 +3,19 @@
 import json
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from geodl_core.cli.stack_option import meant_stack, stack_option
 from geodl_core.cli.watch_options import catalog_option, json_option, services_of
 from geodl_core.errors import InputError
 from geodl_core.settings import Settings
 
 if TYPE_CHECKING:  # heavy: paid by the command, not by --help
+    from geodl_core.service.aws.publish import Topic
     from geodl_core.service.triggers.publish import Published
 
 
@@ -23,21 +26,31 @@ if TYPE_CHECKING:  # heavy: paid by the command, not by --help
     "--watch", "folder", type=click.Path(path_type=Path), metavar="FOLDER", help="Publish what appears in it."
 )
 @click.option("--server", metavar="URL", help="Publish through a geodl serve there; token in GEODL_TOKEN.")
+@click.option("--topic", metavar="ARN", help="Publish to a topic of Amazon SNS.")
+@click.option("--dry-run", is_flag=True, help="With --topic or --stack: say what would be published.")
 @catalog_option
+@stack_option
 @json_option
 def publish(
     items: tuple[str, ...],
     collection: str | None,
     folder: Path | None,
     server: str | None,
+    topic: str | None,
+    dry_run: bool,
     catalog: str | None,
+    stack: str | None,
     is_json: bool,
 ) -> None:
     """Put Items into a catalog, so that watches see them.
 
     ITEM is the path or URL of an Item, of a FeatureCollection or of a message in an envelope of SNS, SQS, Lambda,
-    EventBridge or CloudEvents; or a raster, which becomes an Item. An Item that is there as it is changes nothing. A
-    Collection that is not there is made. `geodl serve` starts the runs.
+    EventBridge or CloudEvents; of a file with one of these a line (.ndjson, .jsonl); or a raster, which becomes an
+    Item. An Item that is there as it is changes nothing. A Collection that is not there is made. `geodl serve` starts
+    the runs.
+
+    With --stack they go to the topic of a deployment on AWS, with --topic to any topic; an Item that is too large for a
+    message goes by way of the deployment's bucket.
 
     \b
     Examples:
@@ -45,40 +58,76 @@ def publish(
       geodl publish orchard.tif --collection drone
       geodl publish scene.json --server https://geodl.example.com
       geodl publish --watch /data/incoming --collection drone
+      geodl publish scenes.ndjson --stack geodl --dry-run
+      geodl publish scene.json --topic arn:aws:sns:eu-central-1:123456789012:items
     """
-    if folder is not None and (items or server):
-        raise InputError("--watch FOLDER: expected no ITEM and no --server beside it")
-    if server is not None and catalog is not None:
-        raise InputError("--server and --catalog exclude one another: expected one of them")
+    stack = meant_stack(stack, catalog=catalog, server=server, topic=topic, watch=folder)
+    _require_one({"server": server, "catalog": catalog, "topic": topic})
+    if folder is not None and (items or server or topic):
+        raise InputError("--watch FOLDER: expected no ITEM, no --server and no --topic beside it")
+    if dry_run and not (topic or stack):
+        raise InputError("--dry-run: expected --topic or --stack beside it")
     if folder is not None:
         _watch(folder, collection, catalog, is_json)
         return
     if not items:
         raise InputError("expected an Item to publish, found none", hint="geodl publish ITEM, or --watch FOLDER")
-    results = _sent(items, server, collection) if server else _published(items, catalog, collection)
+    if topic or stack:
+        results = _to_topic(items, _topic(topic, stack), collection, dry_run)
+    else:
+        results = _sent(items, server, collection) if server else _published(items, catalog, collection)
+    told = []
     for one in results:
         _tell(one, is_json)
-    _require_all(results)
+        told.append(one)
+    _require_all(told)
 
 
-def _published(items: tuple[str, ...], catalog: str | None, collection: str | None) -> "list[Published]":
-    from geodl_core.service.triggers.local import read_publication
+def _require_one(places: dict[str, str | None]) -> None:
+    named = [f"--{name}" for name, value in places.items() if value is not None]
+    if len(named) > 1:
+        raise InputError(f"{' and '.join(named)} exclude one another: expected one of them")
+
+
+def _published(items: tuple[str, ...], catalog: str | None, collection: str | None) -> "Iterator[Published]":
+    from geodl_core.service.triggers.local import read_publications
     from geodl_core.service.triggers.publish import publish as put
 
     with services_of(catalog, creates=True) as services:
-        return [one for item in items for one in put(services, read_publication(item), _name(item), collection)]
+        for item in items:
+            for more, document in read_publications(item):
+                yield from put(services, document, _name(item) + more, collection)
 
 
-def _sent(items: tuple[str, ...], server: str, collection: str | None) -> "list[Published]":
+def _sent(items: tuple[str, ...], server: str, collection: str | None) -> "Iterator[Published]":
     from dataclasses import replace
 
-    from geodl_core.service.triggers.local import read_publication
+    from geodl_core.service.triggers.local import read_publications
     from geodl_core.service.triggers.send import send
 
     token = Settings.from_env().token
-    sent = [(item, one) for item in items for one in send(server, token, read_publication(item), collection)]
-    # The server calls what it was sent the body.
-    return [replace(one, place=_name(item) + one.place.removeprefix("body")) for item, one in sent]
+    for item in items:
+        for more, document in read_publications(item):
+            for one in send(server, token, document, collection):
+                # The server calls what it was sent the body.
+                yield replace(one, place=_name(item) + more + one.place.removeprefix("body"))
+
+
+def _topic(arn: str | None, stack: str | None) -> "Topic":
+    from geodl_core.service.aws.stack import read_stack
+    from geodl_core.service.aws.topic import topic_of
+
+    found = None if stack is None else read_stack(stack)
+    return topic_of(found.items_topic if found else arn or "", found)
+
+
+def _to_topic(items: tuple[str, ...], topic: "Topic", collection: str | None, is_dry: bool) -> "Iterator[Published]":
+    from geodl_core.service.aws.topic import publish_document
+    from geodl_core.service.triggers.local import read_publications
+
+    for item in items:
+        for more, document in read_publications(item):
+            yield from publish_document(topic, document, _name(item) + more, collection, is_dry=is_dry)
 
 
 def _watch(folder: Path, collection: str | None, catalog: str | None, is_json: bool) -> None:

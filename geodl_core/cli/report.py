@@ -9,9 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from geodl_core.domain.grid import cell_size
+from geodl_core.domain.naming import safe_name
 from geodl_core.domain.plan.plan import tile_count
 from geodl_core.domain.result.detected_item import halo_warning
-from geodl_core.domain.result.result import main_asset, safe_name
+from geodl_core.domain.result.result import main_asset
 
 if TYPE_CHECKING:
     from geodl_core.engine.plan_scene import ScenePlan

@@ -101,7 +101,7 @@ def _command(item: Mapping[str, Any]) -> click.Context:
 
 def _require_elsewhere(item: Mapping[str, Any], folder: Path) -> None:
     """Make sure that a result is not compared with itself."""
-    from geodl_core.domain.result.result import safe_name
+    from geodl_core.domain.naming import safe_name
     from geodl_core.errors import InputError
 
     there = folder / safe_name(str(item.get("collection"))) / safe_name(str(item["id"]))

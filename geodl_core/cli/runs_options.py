@@ -72,7 +72,7 @@ def asked_runs(options: Mapping[str, Any], limit: int) -> "RunFilter":
         watch=options["watch"],
         model=options["model"],
         item=_item(options["item"]),
-        since=_since(options["since"]),
+        since=since_of(options["since"]),
         limit=limit,
     )
 
@@ -91,7 +91,12 @@ def _item(text: str | None) -> tuple[str | None, str] | None:
     return (collection if slash else None), item_id
 
 
-def _since(text: str | None) -> float | None:
+def since_of(text: str | None) -> float | None:
+    """Return the time that `--since` means, in seconds since 1970.
+
+    Raises:
+        InputError: it is neither a time nor an age.
+    """
     from geodl_core.service.runs.facts import seconds_of
 
     if text is None:

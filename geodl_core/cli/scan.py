@@ -1,14 +1,18 @@
 """`geodl scan`: look now for the Items that a scheduled watch wants."""
 
+import json
 import time
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from geodl_core.cli.stack_option import meant_stack, opened_controls, stack_option
+from geodl_core.errors import InputError
 from geodl_core.settings import Settings
 
 if TYPE_CHECKING:
-    from geodl_core.domain.scan.windows import Window
+    from geodl_core.domain.scan.estimate import Rates
+    from geodl_core.domain.scan.windows import Kind, Window
     from geodl_core.service.services import FullCatalog, Services
 
 CATALOG = click.option(
@@ -25,18 +29,30 @@ CATALOG = click.option(
 @click.option("--dry-run", is_flag=True, help="Say what would be ordered, and order nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print a document.")
 @CATALOG
-def scan(watch: str, since: str | None, until: str | None, catalog: str | None, **options: bool) -> None:
+@stack_option
+def scan(
+    watch: str, since: str | None, until: str | None, catalog: str | None, stack: str | None, **options: bool
+) -> None:
     """Scan a STAC API for a watch, now instead of by its schedule, and order runs for what is new.
 
     The runs are carried out by geodl serve or geodl worker. A scan that was stopped goes on at the page where it was;
     what was ordered before is not ordered again. A paused watch is scanned for as well.
+
+    With --stack the deployment's function scans, and the command does not wait for it; --dry-run searches from here.
 
     \b
     Examples:
       geodl scan fields-upper-austria
       geodl scan fields-upper-austria --dry-run
       geodl scan fields-upper-austria --since 2026-05-01 --until 2026-05-10T12:00:00Z
+      geodl scan fields-upper-austria --stack geodl
     """
+    stack = meant_stack(stack, catalog=catalog)
+    if stack is not None:
+        if since is not None or until is not None:
+            raise InputError("--since, --until: a deployment scans from where it was", hint="geodl backfill takes days")
+        _scan_there(stack, watch, **options)
+        return
     from geodl_core.cli.scan_output import ScanProgress, print_report, print_survey
     from geodl_core.domain.scan.estimate import Rates
     from geodl_core.service.ledger.watches import read_stored_watch
@@ -56,6 +72,38 @@ def scan(watch: str, since: str | None, until: str | None, catalog: str | None, 
             report = scan_watch(services, found, window, *whom)
             progress.stop()
             print_report(found, report, options["as_json"])
+
+
+def survey_there(stack: str, asked: "tuple[str, Kind, Window | None]", rates: "Rates", as_json: bool) -> None:
+    """Print what a scan of a deployment would order, as a search from here finds it."""
+    from geodl_core.cli.scan_output import ScanProgress, print_survey
+    from geodl_core.service.aws.stack_watches import survey_on_stack
+    from geodl_core.service.aws.watches import read_cloud_watch
+
+    name, kind, window = asked
+    _, controls = opened_controls(stack)
+    found = read_cloud_watch(controls.deployment.ledger, name).watch
+    with ScanProgress(is_quiet=as_json) as progress:
+        whom = progress.listen, time.sleep
+        looked_at, result = survey_on_stack(controls, (found, kind, window), rates, whom)
+        progress.stop()
+    print_survey((found, kind, looked_at), result, as_json)
+
+
+def _scan_there(stack: str, watch: str, *, dry_run: bool, as_json: bool) -> None:
+    from geodl_core.domain.scan.estimate import Rates
+    from geodl_core.service.aws.asked import Asked
+    from geodl_core.service.aws.watches_api import scan_for_watch
+
+    if dry_run:
+        survey_there(stack, (watch, "scan", None), Rates(), as_json)
+        return
+    told = scan_for_watch(opened_controls(stack)[1], Asked({"name": watch}, {}))
+    if as_json:
+        click.echo(json.dumps(told))
+    else:
+        click.echo(f"asked    {stack} to scan for {watch}")
+        click.echo(f"next     geodl watch show {watch} --stack {stack} says what it found")
 
 
 def opened(catalog: str | None) -> Any:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geodl_core.cli.job_options import JOB_OPTIONS, MEANS_OPTIONS, places_of, with_options
+from geodl_core.cli.plan_cost import COST_OPTIONS, cost_report, require_place
 from geodl_core.cli.run import now, read_means
 from geodl_core.settings import CATALOG_NAME, Settings
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 @click.option("--to", metavar="FOLDER|URL", help="Where the plan is written.  [default: the result's folder in --out]")
 @click.option("--calibrate", is_flag=True, help="Infer a tile first, even where the rate is known.")
 @click.option("--dry-run", is_flag=True, help="Write nothing.")
+@with_options(COST_OPTIONS)
 @click.option("--json", "is_json", is_flag=True, help="Print one JSON object, for machines.")
 def plan(items: tuple[str, ...], model: str, is_json: bool, **options: Any) -> None:
     """Say what `geodl run` would do, and write the plan that shards are run from.
@@ -26,14 +28,18 @@ def plan(items: tuple[str, ...], model: str, is_json: bool, **options: Any) -> N
     The plan lies in the result's folder, or where --to says: a folder or the URL of an object store (s3://, gs://,
     az://), with the model beside it, so that machines which see neither Item nor model file can run its shards.
 
+    With --on aws it says what the scene takes in a deployment there, in time and money, and --scenes what a back-fill
+    of scenes like it takes; a plan is written, then, only where --to says so.
+
     \b
     Examples:
       geodl plan item.json --model landcover.emd --dry-run
       geodl plan item.json -m model.dlpk --shards 16 --to s3://bucket/jobs/one
       geodl plan item.json -m model.dlpk --calibrate --json
+      geodl plan item.json -m model.dlpk --on aws --scenes 100000 --plot backfill.svg
     """
     from geodl_core.cli.report import plan_lines
-    from geodl_core.domain.result.result import output_collection_id
+    from geodl_core.domain.naming import output_collection_id
     from geodl_core.engine.estimate_run import estimate_run
     from geodl_core.engine.origin import origin_of
     from geodl_core.engine.plan_files import RunWishes, write_plan
@@ -41,21 +47,24 @@ def plan(items: tuple[str, ...], model: str, is_json: bool, **options: Any) -> N
     from geodl_core.engine.result_place import result_folder
     from geodl_core.service.jobs.read_job import read_job
 
+    require_place(options)
     asked = read_job(items, model, options, places_of(options))
     means = read_means(options, asked.batch_size)
     sources = (asked.item, *asked.others)
     planned = plan_items(sources, asked.model, asked.arguments)
     collection = options["collection"] or output_collection_id(asked.model.name)
     estimate = estimate_run(planned, asked.package, means, is_calibrated=options["calibrate"])
+    aws = None if options["place"] is None else cost_report(asked, planned, options)
     written = None
-    if not options["dry_run"]:
+    if not options["dry_run"] and (aws is None or options["to"]):
         origin = origin_of(sources, asked.package, asked.arguments, collection)
         place = options["to"] or str(result_folder(asked.out, planned, collection))
         written = write_plan(place, planned, asked.package, origin, RunWishes(options["shards"], asked.batch_size))
     if is_json:
-        click.echo(json.dumps({"plan": written, "job_id": planned.plan.job_id, **estimate.as_json(options["shards"])}))
+        told = {"plan": written, "job_id": planned.plan.job_id, **estimate.as_json(options["shards"])}
+        click.echo(json.dumps(told | ({} if aws is None else {"aws": aws[0]})))
         return
-    for line in (*plan_lines(planned, estimate.live), *estimate.lines(options["shards"])):
+    for line in (*plan_lines(planned, estimate.live), *estimate.lines(options["shards"]), *(aws[1] if aws else ())):
         click.echo(line)
     if written:
         click.echo(f"plan     {written}")
@@ -87,7 +96,7 @@ def shard(plan: str, n: int, of: int, force: bool, quiet: bool, **options: Any) 
     from geodl_core.engine.run_tasks import run_tasks
 
     chosen = Shard(n, of)
-    with opened_plan(plan) as opened, RunProgress(is_quiet=quiet) as progress:
+    with opened_plan(plan, Settings.from_env().cache) as opened, RunProgress(is_quiet=quiet) as progress:
         task = tasks_of(opened, of)[chosen.n]
         if not force and has_part(opened, task):
             click.echo(f"present  part {n} of {of}: nothing was computed")
@@ -115,7 +124,7 @@ def merge(plan: str, shards: int | None, keep_parts: bool) -> None:
     from geodl_core.engine.merge_plan import merge_plan
     from geodl_core.engine.plan_files import opened_plan
 
-    with opened_plan(plan) as opened:
+    with opened_plan(plan, Settings.from_env().cache) as opened:
         counts = merge_plan(opened, shards, keeps_parts=keep_parts)
         what = "pixels" if opened.planned.model.detector is None else "objects"
     click.echo(f"merged   {sum(counts.values()):,} {what} beside {plan}")
@@ -138,7 +147,7 @@ def register(plan: str, catalog: str | None, is_json: bool) -> None:
     from geodl_core.engine.merge_plan import register_plan
     from geodl_core.engine.plan_files import opened_plan
 
-    with opened_plan(plan) as opened:
+    with opened_plan(plan, Settings.from_env().cache) as opened:
         where = catalog or _catalog_of(opened)
         with open_catalog(where) as found:
             item = register_plan(opened, found, now())
@@ -151,7 +160,7 @@ def register(plan: str, catalog: str | None, is_json: bool) -> None:
 
 def _catalog_of(opened: "OpenPlan") -> str:
     """Return the catalog of the folder of results that a plan lies in, else the usual one."""
-    from geodl_core.domain.result.result import safe_name
+    from geodl_core.domain.naming import safe_name
 
     settings = Settings.from_env()
     folder = opened.folder.resolve()

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from geodl_core.cli.stack_option import meant_stack, opened_controls, stack_option
 from geodl_core.cli.watch_options import catalog_option, json_option, services_of
 from geodl_core.errors import InputError
 
 if TYPE_CHECKING:  # heavy: paid by the command, not by --help
+    from geodl_core.domain.watch.watch import Watch
+    from geodl_core.service.aws.executions import Deployment
     from geodl_core.service.services import Services
 
 PACKAGES = (".emd", ".dlpk")
@@ -42,8 +45,17 @@ STORE_NAME = "models"
 @click.option("--replace", is_flag=True, help="Take the place of a watch of the same name.")
 @click.option("--store", type=click.Path(path_type=Path, file_okay=False), metavar="FOLDER", help="Of models' files.")
 @catalog_option
+@stack_option
 @json_option
-def add(file: Path | None, replace: bool, store: Path | None, catalog: str | None, is_json: bool, **said: Any) -> None:
+def add(
+    file: Path | None,
+    replace: bool,
+    store: Path | None,
+    catalog: str | None,
+    stack: str | None,
+    is_json: bool,
+    **said: Any,
+) -> None:
     """Add a watch by options, or all watches of a YAML or JSON FILE.
 
     A watch looks at Items that are published from then on; `geodl watch apply` orders runs for those that are there.
@@ -55,27 +67,53 @@ def add(file: Path | None, replace: bool, store: Path | None, catalog: str | Non
       geodl watch add --name boats -m boats.dlpk --filter "eo:cloud_cover < 20" --max-runs-per-day 50
       geodl watch add --name daily --model landcover -c sentinel-2-l2a --aoi 5,45,6,46 --cron "0 6 * * *"
       geodl watch add watches.yaml --replace
+      geodl watch add watches.yaml --stack geodl
     """
     from geodl_core.domain.watch.watch import watch_json
-    from geodl_core.service.watches.check import keep_watch
 
+    stack = meant_stack(stack, catalog=catalog, store=store)
     documents = _documents(file, said)
-    with services_of(catalog, creates=True) as services:
-        kept = []
-        for place, document, folder in documents:
-            whole = _registered(services, document, folder, store)
-            kept.append(keep_watch(services, whole, place, replaces=replace).watch)
+    kept = _kept_here(documents, catalog, store, replace) if stack is None else _kept_there(documents, stack, replace)
     if is_json:
         click.echo(json.dumps([watch_json(watch) for watch in kept], ensure_ascii=False))
         return
     for watch in kept:
         what = "what is published" if watch.mode == "item" else "what its scans find"
         click.echo(f"watch    {watch.name}: {watch.model} over {what}")
-    click.echo("next     geodl serve runs them; geodl watch test ITEM says what they would do")
+    if stack is None:
+        click.echo("next     geodl serve runs them; geodl watch test ITEM says what they would do")
+    else:
+        click.echo(f"next     the deployment {stack} runs them; geodl publish --stack {stack} ITEM tries one")
 
 
-def _documents(file: Path | None, said: Mapping[str, Any]) -> list[tuple[str, dict[str, Any], Path]]:
-    """Return watches with what they are called in errors, and the folder that their paths start from."""
+Documents = list[tuple[str, dict[str, Any], Path]]
+"""Of watches, each with what it is called in errors, and the folder that its paths start from."""
+
+
+def _kept_here(documents: Documents, catalog: str | None, store: Path | None, replaces: bool) -> "list[Watch]":
+    from geodl_core.service.watches.check import keep_watch
+
+    with services_of(catalog, creates=True) as services:
+        kept = []
+        for place, document, folder in documents:
+            whole = _registered(services, document, folder, store)
+            kept.append(keep_watch(services, whole, place, replaces=replaces).watch)
+    return kept
+
+
+def _kept_there(documents: Documents, stack: str, replaces: bool) -> "list[Watch]":
+    from geodl_core.service.aws.controls import keep_cloud_watch
+
+    _, controls = opened_controls(stack)
+    kept = []
+    for place, document, folder in documents:
+        whole = _brought(controls.deployment, document, folder)
+        kept.append(keep_cloud_watch(controls, whole, place, replaces=replaces).watch)
+    return kept
+
+
+def _documents(file: Path | None, said: Mapping[str, Any]) -> Documents:
+    """Return the watches of a file, or the one of the options."""
     given = [name for name, value in said.items() if value not in (None, (), False)]
     if file is not None:
         from geodl_core.service.watches.files import read_watch_file
@@ -124,8 +162,7 @@ def _value(text: str) -> bool | int | float | str:
 
 def _registered(services: "Services", document: dict[str, Any], folder: Path, store: Path | None) -> dict[str, Any]:
     """Return a watch that names a registered model; a model that is a file is registered first."""
-    model = document.get("model")
-    if not isinstance(model, str) or not model.lower().endswith(PACKAGES):
+    if not _is_package(document):
         return document
     from geodl_core.catalog.model_versions import name_of, reference
     from geodl_core.catalog.models import add_model
@@ -135,6 +172,28 @@ def _registered(services: "Services", document: dict[str, Any], folder: Path, st
     if store is None and "://" in place.removeprefix("file://"):
         raise InputError("--store: expected a folder for models, as the catalog is no file to lie beside")
     kept = store or Path(place.removeprefix("file://")).parent / STORE_NAME
-    item = add_model(services.catalog, kept, load_package(str(folder / model)), services.now())
+    item = add_model(services.catalog, kept, load_package(str(folder / document["model"])), services.now())
     click.echo(f"model    {reference(item)} is registered; the watch takes the latest version", err=True)
     return {**document, "model": name_of(item)}
+
+
+def _brought(deployment: "Deployment", document: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return a watch that names a model of a deployment; a model that is a file is brought there first."""
+    if not _is_package(document):
+        return document
+    from geodl_core.catalog.model_versions import name_of, reference
+    from geodl_core.io.package.package import load_package
+    from geodl_core.service.aws.register_model import add_model_to_bucket
+    from geodl_core.service.services import utc_now
+
+    package = load_package(str(folder / document["model"]))
+    item, _ = add_model_to_bucket(deployment.s3, deployment.bucket, package, utc_now())
+    click.echo(
+        f"model    {reference(item)} is in {deployment.bucket.url}; the watch takes the latest version", err=True
+    )
+    return {**document, "model": name_of(item)}
+
+
+def _is_package(document: Mapping[str, Any]) -> bool:
+    model = document.get("model")
+    return isinstance(model, str) and model.lower().endswith(PACKAGES)

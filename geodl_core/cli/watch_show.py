@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from geodl_core.cli.stack_option import meant_stack, opened_controls, stack_option
 from geodl_core.cli.watch_options import catalog_option, json_option, services_of
 
 WIDTH = 120
@@ -14,20 +15,18 @@ WIDTH = 120
 
 @click.command("list", short_help="Show all watches.")
 @catalog_option
+@stack_option
 @json_option
-def list_(catalog: str | None, is_json: bool) -> None:
+def list_(catalog: str | None, stack: str | None, is_json: bool) -> None:
     """Show all watches: what they look at, what they ordered today, and what went wrong last.
 
     \b
     Examples:
       geodl watch list
       geodl watch list --catalog results/catalog.db --json
+      geodl watch list --stack geodl
     """
-    from geodl_core.service.ledger.watches import list_watches
-    from geodl_core.service.routes.watches_api import told_watches
-
-    with services_of(catalog) as services:
-        told = told_watches(services, list_watches(services.ledger))
+    told = _told(catalog, meant_stack(stack, catalog=catalog), None)
     if is_json:
         click.echo(json.dumps({"watches": told}, ensure_ascii=False))
     elif told:
@@ -39,8 +38,9 @@ def list_(catalog: str | None, is_json: bool) -> None:
 @click.command("show", short_help="Show a watch.")
 @click.argument("name")
 @catalog_option
+@stack_option
 @json_option
-def show(name: str, catalog: str | None, is_json: bool) -> None:
+def show(name: str, catalog: str | None, stack: str | None, is_json: bool) -> None:
     """Show a watch: its document, what it ordered today, and which Item it passed over last, and why.
 
     \b
@@ -48,11 +48,7 @@ def show(name: str, catalog: str | None, is_json: bool) -> None:
       geodl watch show crops
       geodl watch show crops --json
     """
-    from geodl_core.service.ledger.watches import read_stored_watch
-    from geodl_core.service.routes.watches_api import told_watches
-
-    with services_of(catalog) as services:
-        told = told_watches(services, [read_stored_watch(services.ledger, name)])[0]
+    told = _told(catalog, meant_stack(stack, catalog=catalog), name)[0]
     if is_json:
         click.echo(json.dumps(told, ensure_ascii=False))
         return
@@ -60,7 +56,8 @@ def show(name: str, catalog: str | None, is_json: bool) -> None:
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         click.echo(f"{key:<20} {text if len(text) <= 200 else f'{text[:197]}...'}")
     click.echo(f"{'state':<20} {_state(told)}")
-    click.echo(f"{'runs today':<20} {told['runs_today']}")
+    if told["runs_today"] is not None:
+        click.echo(f"{'runs today':<20} {told['runs_today']}")
     click.echo(f"{'added':<20} {_time(told['created'])}")
     problem = told["last_problem"]
     if problem:
@@ -71,54 +68,89 @@ def show(name: str, catalog: str | None, is_json: bool) -> None:
 @click.command("pause", short_help="Pause a watch.")
 @click.argument("name")
 @catalog_option
-def pause(name: str, catalog: str | None) -> None:
+@stack_option
+def pause(name: str, catalog: str | None, stack: str | None) -> None:
     """Pause a watch: what is published while it is paused does not start its runs.
 
     \b
     Examples:
       geodl watch pause crops
     """
-    from geodl_core.service.ledger.watches import pause_watch
-
-    with services_of(catalog) as services:
-        pause_watch(services.ledger, name, is_paused=True)
+    _pause(name, catalog, meant_stack(stack, catalog=catalog), is_paused=True)
     click.echo(f"paused {name}")
 
 
 @click.command("resume", short_help="Let a paused watch go on.")
 @click.argument("name")
 @catalog_option
-def resume(name: str, catalog: str | None) -> None:
+@stack_option
+def resume(name: str, catalog: str | None, stack: str | None) -> None:
     """Let a paused watch go on, with what is published from now on.
 
     \b
     Examples:
       geodl watch resume crops
     """
-    from geodl_core.service.ledger.watches import pause_watch
-
-    with services_of(catalog) as services:
-        pause_watch(services.ledger, name, is_paused=False)
+    _pause(name, catalog, meant_stack(stack, catalog=catalog), is_paused=False)
     click.echo(f"resumed {name}")
 
 
 @click.command("remove", short_help="Remove a watch.")
 @click.argument("name")
 @catalog_option
-def remove(name: str, catalog: str | None) -> None:
+@stack_option
+def remove(name: str, catalog: str | None, stack: str | None) -> None:
     """Remove a watch; its runs and results stay.
 
     \b
     Examples:
       geodl watch remove crops
     """
+    _remove(name, catalog, meant_stack(stack, catalog=catalog))
+    click.echo(f"removed {name}")
+
+
+def _told(catalog: str | None, stack: str | None, name: str | None) -> list[dict[str, Any]]:
+    """Return a watch, or all of them, as they are told of."""
+    if stack is not None:
+        from geodl_core.service.aws.stack_watches import told_cloud_watches
+        from geodl_core.service.aws.watches import list_cloud_watches, read_cloud_watch
+
+        ledger = opened_controls(stack)[1].deployment.ledger
+        there = list_cloud_watches(ledger) if name is None else [read_cloud_watch(ledger, name)]
+        return told_cloud_watches(ledger, there)
+    from geodl_core.service.ledger.watches import list_watches, read_stored_watch
+    from geodl_core.service.routes.watches_api import told_watches
+
+    with services_of(catalog) as services:
+        here = list_watches(services.ledger) if name is None else [read_stored_watch(services.ledger, name)]
+        return told_watches(services, here)
+
+
+def _pause(name: str, catalog: str | None, stack: str | None, *, is_paused: bool) -> None:
+    if stack is not None:
+        from geodl_core.service.aws.controls import pause_kept_watch
+
+        pause_kept_watch(opened_controls(stack)[1], name, is_paused=is_paused)
+        return
+    from geodl_core.service.ledger.watches import pause_watch
+
+    with services_of(catalog) as services:
+        pause_watch(services.ledger, name, is_paused=is_paused)
+
+
+def _remove(name: str, catalog: str | None, stack: str | None) -> None:
+    if stack is not None:
+        from geodl_core.service.aws.controls import remove_kept_watch
+
+        remove_kept_watch(opened_controls(stack)[1], name)
+        return
     from geodl_core.service.ledger.watches import remove_watch
     from geodl_core.service.watches.remarks import forget_remarks
 
     with services_of(catalog) as services:
         remove_watch(services.ledger, name)
         forget_remarks(services.ledger, name)
-    click.echo(f"removed {name}")
 
 
 def _print_table(told: list[dict[str, Any]]) -> None:
@@ -131,7 +163,8 @@ def _print_table(told: list[dict[str, Any]]) -> None:
     for one in told:
         watch, problem = one["watch"], one["last_problem"]
         most = watch.get("max_runs_per_day")
-        today = f"{one['runs_today']}" + (f" of {most}" if most else "")
+        runs = one["runs_today"]
+        today = "" if runs is None else f"{runs}" + (f" of {most}" if most else "")
         row = (watch["name"], watch["model"], _looks_at(watch), _state(one), today)
         table.add_row(*row, f"{problem['item']}: {problem['text']}" if problem else "")
     console = Console(highlight=False, markup=False)

@@ -1,10 +1,16 @@
 """`geodl watch test|apply`: what watches say of an Item, and of those that are in the catalog."""
 
 import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 
+from geodl_core.cli.stack_option import meant_stack, opened_controls, stack_option
 from geodl_core.cli.watch_options import catalog_option, json_option, services_of
+
+if TYPE_CHECKING:  # heavy: paid by a command, not by --help
+    from geodl_core.service.watches.existing import Applied
 
 SHOWN = 200
 """Items that are listed one by one."""
@@ -54,32 +60,53 @@ def test(item: str, names: tuple[str, ...], tells: bool, catalog: str | None, is
 @click.argument("name")
 @click.option("--dry-run", is_flag=True, help="Only say which.")
 @catalog_option
+@stack_option
 @json_option
-def apply(name: str, dry_run: bool, catalog: str | None, is_json: bool) -> None:
+def apply(name: str, dry_run: bool, catalog: str | None, stack: str | None, is_json: bool) -> None:
     """Order a watch's runs for the Items that are in the catalog already and match.
 
-    What was ordered before is not ordered again. The watch may be paused; its brake holds.
+    What was ordered before is not ordered again. The watch may be paused; its brake holds. Of a deployment on AWS the
+    catalog is the one that its results go to.
 
     \b
     Examples:
       geodl watch apply crops --dry-run
       geodl watch apply crops
+      geodl watch apply crops --stack geodl
     """
     from dataclasses import asdict
 
-    from geodl_core.service.watches.existing import apply_watch
-
     counts = {"ordered": 0, "there": 0, "passed over": 0}
-    with services_of(catalog) as services:
-        for one in apply_watch(services, name, is_dry=dry_run):
-            word = "passed over" if one.run_id is None else "ordered" if one.is_new else "there"
-            counts[word] += 1
-            if is_json:
-                click.echo(json.dumps(asdict(one), ensure_ascii=False))
-            elif sum(counts.values()) <= SHOWN:
-                shown = one.why_not if one.run_id is None else one.run_id[:8]
-                said = "would be ordered" if dry_run and word == "ordered" else word
-                click.echo(f"{said:<17}{one.item}  {shown}")
+    stack = meant_stack(stack, catalog=catalog)
+    for one in _applied_here(catalog, name, dry_run) if stack is None else _applied_there(stack, name, dry_run):
+        word = "passed over" if one.run_id is None else "ordered" if one.is_new else "there"
+        counts[word] += 1
+        if is_json:
+            click.echo(json.dumps(asdict(one), ensure_ascii=False))
+        elif sum(counts.values()) <= SHOWN:
+            shown = one.why_not if one.run_id is None else one.run_id[:8]
+            said = "would be ordered" if dry_run and word == "ordered" else word
+            click.echo(f"{said:<17}{one.item}  {shown}")
     if not is_json:
         words = "to be ordered" if dry_run else "ordered"
         click.echo(f"{counts['ordered']} {words}, {counts['there']} there before, {counts['passed over']} passed over")
+
+
+def _applied_here(catalog: str | None, name: str, is_dry: bool) -> "Iterator[Applied]":
+    from geodl_core.service.watches.existing import apply_watch
+
+    with services_of(catalog) as services:
+        yield from apply_watch(services, name, is_dry=is_dry)
+
+
+def _applied_there(name: str, watch: str, is_dry: bool) -> "Iterator[Applied]":
+    from geodl_core.catalog.stac_api import StacApiCatalog
+    from geodl_core.errors import InputError
+    from geodl_core.service.aws.stack_watches import apply_on_stack
+
+    stack, controls = opened_controls(name)
+    address = stack.catalog_url or stack.stac_api
+    if not address:
+        raise InputError(f"stack {name}: expected a STAC API, found none (outputs StacApi, CatalogUrl)")
+    with StacApiCatalog(address) as catalog:
+        yield from apply_on_stack(controls, catalog, watch, is_dry=is_dry)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from geodl_core.domain.result.result import StoredFile, safe_name
+from geodl_core.domain.naming import safe_name
+from geodl_core.domain.result.result import StoredFile
 from geodl_core.engine.plan_files import OpenPlan, fetch_parts, remove_parts, store_beside, store_results, tasks_of
 from geodl_core.engine.register_scene import Catalog, register_scene
 from geodl_core.engine.result_place import MERGED_NAME, PARTS, result_id

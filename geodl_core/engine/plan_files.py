@@ -15,6 +15,7 @@ from geodl_core.engine.origin import Origin
 from geodl_core.engine.plan_scene import ScenePlan
 from geodl_core.engine.result_place import PARTS, Task, shard_tasks
 from geodl_core.errors import DataError, ModelError
+from geodl_core.io.package.kept_package import fetch_package
 from geodl_core.io.package.package import ModelPackage, load_package
 from geodl_core.io.package.package_write import package_files, write_package
 from geodl_core.io.parts.parts import is_part_whole
@@ -111,11 +112,12 @@ def write_plan(location: str, planned: ScenePlan, package: ModelPackage, origin:
 
 
 @contextmanager
-def opened_plan(location: str) -> Iterator[OpenPlan]:
+def opened_plan(location: str, cache: Path | None = None) -> Iterator[OpenPlan]:
     """Read a plan and its model; a remote one works in a temporary folder that goes away again.
 
     Args:
         location: path or URL of the plan, or of the folder that it lies in.
+        cache: folder in which models of remote plans are kept, by their content; None keeps none.
 
     Raises:
         InputError: there is none.
@@ -128,9 +130,10 @@ def opened_plan(location: str) -> Iterator[OpenPlan]:
     base = location.rpartition("/")[0] if is_remote(location) else str(Path(location).parent)
     with tempfile.TemporaryDirectory() as scratch:
         packed = Path(scratch) / MODEL_NAME
-        download(join(base, document.model_file), packed)
-        if sha256_file(packed) != document.model_sha256:
-            raise ModelError(f"{join(base, document.model_file)}: expected the model that the plan was made with")
+        place = join(base, document.model_file)
+        kept = cache if is_remote(base) else None
+        if not fetch_package(kept, document.model_sha256, lambda target: download(place, target), packed):
+            raise ModelError(f"{place}: expected the model that the plan was made with")
         package = replace(load_package(str(packed)), probed=Probed(document.decoder, document.reach))
         # Of the original: the package may hold it in other bytes, under another name.
         job = document.job

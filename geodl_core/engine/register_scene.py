@@ -7,10 +7,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from geodl_core.domain.naming import safe_name
 from geodl_core.domain.query import ItemPage, ItemQuery
 from geodl_core.domain.result.collection import build_collection, current_results_query, supersede
 from geodl_core.domain.result.item import build_item
-from geodl_core.domain.result.result import Result, safe_name
+from geodl_core.domain.result.result import Result
 from geodl_core.io.store import write_bytes
 
 COLLECTION_NAME = "collection.json"

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from geodl_core.domain.naming import output_item_id, safe_name, source_name
 from geodl_core.domain.plan.plan import Plan, Shard, live_tiles, plan_digest
-from geodl_core.domain.result.result import output_item_id, safe_name, source_name
 from geodl_core.engine.plan_scene import ScenePlan
 from geodl_core.io.parts.parts import PartHeader
 from geodl_core.io.remote.objects import delete, is_remote, join, list_names, object_size

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from geodl_core.domain.model.model import Model
+from geodl_core.domain.naming import output_collection_id
 from geodl_core.domain.plan.job import Arguments
 from geodl_core.domain.plan.plan import live_tiles, shard_count
-from geodl_core.domain.result.result import output_collection_id
 from geodl_core.engine.open_worker import Means
 from geodl_core.engine.origin import origin_of
 from geodl_core.engine.plan_mosaic import plan_items

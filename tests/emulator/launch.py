@@ -31,7 +31,7 @@ class Setup:
     """How an emulator is to run."""
 
     images: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Pattern of a container image's name → entrypoint, cwd, env: how its Batch jobs run."""
+    """Pattern of a container image's name → entrypoint, cwd, env, folders: how its jobs and functions run."""
     gpus: int = 1
     vcpus: int = 2
     functions: int = 16

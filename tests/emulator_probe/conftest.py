@@ -17,6 +17,15 @@ def handler(event, context):
     numbers = [one["i"] for one in event.get("Items", [event])]
     return {"doubled": 2 * sum(numbers), "count": len(numbers), "shared": event.get("BatchInput")}
 """
+APP = """
+import os, sys
+
+def handler(event, context):
+    if event.get("fail"):
+        raise KeyError(event["fail"])
+    told = {name: os.environ.get(name) for name in ("FROM_IMAGE", "OWN", "BOTH")}
+    return {**told, "folder": os.getcwd(), "memory": context.memory_limit_in_mb, "given": event, "path": sys.argv}
+"""
 IMAGES = {"geodl:*": {"entrypoint": ["/bin/sh", "-c"]}, "plain:*": {"env": {"FROM_IMAGE": "yes"}}}
 
 
@@ -25,8 +34,17 @@ def emulator(tmp_path_factory):
     state = launch.state()
     if state is not True:
         pytest.skip(f"aws: {state}")
-    log = tmp_path_factory.mktemp("emulator") / "log"
-    with launch.running(launch.Setup(images=IMAGES, gpus=2, vcpus=2, log=log)) as running:
+    folder = tmp_path_factory.mktemp("emulator")
+    (folder / "task").mkdir()
+    (folder / "task" / "app.py").write_text(APP)
+    path = f"{launch.python('runtime').parent}:/usr/bin:/bin"
+    function = {
+        "entrypoint": ["/bin/false"],
+        "env": {"PATH": path, "FROM_IMAGE": "yes", "BOTH": "image"},
+        "folders": {"/var/task": str(folder / "task")},
+    }
+    log = folder / "log"
+    with launch.running(launch.Setup(images={**IMAGES, "function:*": function}, gpus=2, vcpus=2, log=log)) as running:
         yield running
 
 

@@ -15,6 +15,7 @@ from geodl_core.service.aws.documents import read_document
 from geodl_core.service.aws.ingest import Known, ingest
 from geodl_core.service.aws.publish import (
     LARGE_BYTES,
+    MOST_BYTES,
     Topic,
     attributes_of,
     publish_event,
@@ -103,8 +104,19 @@ def test_a_large_item_goes_by_reference(cloud, topic):
     assert read_document(cloud.s3, told["href"]) == large
     assert message["MessageAttributes"]["collection"]["Value"] == "scenes"
     assert ingest(cloud.deployment, Known(), message, "m") == []
-    with pytest.raises(InputError, match="at most 200,000 bytes"):
-        publish_items(Topic(topic.sns, topic.s3, topic.arn, None), [large])
+    bare = Topic(topic.sns, topic.s3, topic.arn, None)
+    assert publish_items(bare, [large]) == 1
+
+
+def test_the_largest_message_is_taken(cloud, topic):
+    """An Item just below SNS's limit, attributes counted, is taken whole; one byte more is refused here, not there."""
+    bare = Topic(topic.sns, topic.s3, topic.arn, None)
+    (empty,) = items(1)
+    counted = sum(len(name) + sum(map(len, each.values())) for name, each in attributes_of(empty, "created").items())
+    room = MOST_BYTES - counted - len(json.dumps(empty, separators=(",", ":")))
+    assert publish_items(bare, items(1, room)) == 1
+    with pytest.raises(InputError, match="262,145"):
+        publish_items(bare, items(1, room + 1))
 
 
 def test_many_items_fit_into_requests(cloud, topic):

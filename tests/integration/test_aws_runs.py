@@ -9,12 +9,11 @@ from pathlib import Path
 import boto3
 import pytest
 
+from controls import controls_of, document_of, schedules_of
 from geodl_core.domain.run.order import Order
-from geodl_core.service.aws.documents import write_document
 from geodl_core.service.aws.ingest import take_order
-from geodl_core.service.aws.layout import model_item_url
 from geodl_core.service.aws.ledger import move_run, read_run
-from geodl_core.service.aws.runs_api import ROUTES, answer
+from geodl_core.service.aws.runs_api import ROUTES, Door, answer
 from geodl_core.service.aws.secrets import read_tokens
 
 EVENTS = Path(__file__).parents[1] / "events"
@@ -33,7 +32,7 @@ class Client:
     """Asks as API Gateway does."""
 
     def __init__(self, cloud):
-        self.deployment = cloud.deployment
+        self.controls, self.door = controls_of(cloud), Door(known)
 
     def ask(self, method, path, token="admin", body=None, **query):
         event = {"headers": {"authorization": f"Bearer {TOKENS[token]}"} if token else {}, "requestContext": {}}
@@ -42,7 +41,7 @@ class Client:
         if body is not None:
             event["body"] = json.dumps(body)
         pattern, names = self._route(method, path)
-        reply = answer(self.deployment, known, (method, pattern), event, names)
+        reply = answer(self.controls, self.door, (method, pattern), event, names)
         return reply.status, json.loads(reply.body)
 
     @staticmethod
@@ -128,13 +127,13 @@ def test_a_cancelled_run_stops(cloud, client):
 
 def test_watches_are_kept(cloud, client):
     """A watch is put, shown, paused and removed; one whose model or filter does not serve is refused."""
-    item = {"type": "Feature", "id": "water-0123456789abcdef", "properties": {"created": "2026-01-01T00:00:00Z"}}
-    write_document(cloud.s3, model_item_url(cloud.bucket, "water", "0123456789abcdef"), item)
     document = {"name": "w", "model": "water", "collections": ["scenes"]}
     status, told = client.ask("PUT", "/watches/w", body=document)
     assert (status, told["document"]) == (200, document)
     assert client.ask("POST", "/watches/w/pause")[1]["is_paused"]
     assert not client.ask("POST", "/watches/w/pause", paused="false")[1]["is_paused"]
+    assert client.ask("POST", "/watches/w/pause")[1]["is_paused"]
+    assert not client.ask("POST", "/watches/w/resume")[1]["is_paused"]
     assert [one["name"] for one in client.ask("GET", "/watches")[1]["watches"]] == ["w"]
     assert client.ask("GET", "/watches/w")[1]["remark"] is None
     for wrong, said in (
@@ -151,7 +150,8 @@ def test_watches_are_kept(cloud, client):
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [(verb, pattern) for verb, pattern in ROUTES if ROUTES[verb, pattern][1] != "read"]
+    ("method", "path"),
+    [(verb, pattern) for verb, pattern in ROUTES if ROUTES[verb, pattern][1] not in ("read", "nobody")],
 )
 def test_writing_needs_a_token(client, method, path):
     """Nobody changes anything without a token of the scope; reading a token does not do."""
@@ -163,14 +163,14 @@ def test_writing_needs_a_token(client, method, path):
     event = {"headers": {"Authorization": "Bearer gdl_unknown"}}
     pattern, names = Client._route(method, path)
     del TOKENS["unknown"]
-    assert answer(client.deployment, lambda: tuple(entries), (method, pattern), event, names).status == 401
+    assert answer(client.controls, Door(lambda: tuple(entries)), (method, pattern), event, names).status == 401
 
 
 def test_the_gateway_may_vouch(cloud, client):
     """A request that API Gateway has authorised itself (IAM) needs no token of geodl's."""
     run_id = run(cloud, "a")
     event = {"headers": {}, "requestContext": {"authorizer": {"iam": {"userArn": "arn:aws:iam::1:user/x"}}}}
-    reply = answer(cloud.deployment, known, ("DELETE", "/runs/<run_id>"), event, {"run_id": run_id})
+    reply = answer(client.controls, client.door, ("DELETE", "/runs/<run_id>"), event, {"run_id": run_id})
     assert reply.status == 200
     assert read_run(cloud.ledger, run_id).state == "cancelled"
 
@@ -179,10 +179,10 @@ def test_bodies_as_the_gateway_encodes_them(cloud, client):
     """A body in base64 is read, one that is no JSON is refused."""
     body = base64.b64encode(b'{"name": "w", "model": "none"}').decode()
     event = {"headers": {"authorization": "Bearer gdl_admin"}, "body": body, "isBase64Encoded": True}
-    reply = answer(cloud.deployment, known, ("PUT", "/watches/<name>"), event, {"name": "w"})
+    reply = answer(client.controls, client.door, ("PUT", "/watches/<name>"), event, {"name": "w"})
     assert "no registered model none" in reply.body
     reply = answer(
-        cloud.deployment, known, ("PUT", "/watches/<name>"), event | {"isBase64Encoded": False}, {"name": "w"}
+        client.controls, client.door, ("PUT", "/watches/<name>"), event | {"isBase64Encoded": False}, {"name": "w"}
     )
     assert "expected JSON" in reply.body
 
@@ -191,6 +191,59 @@ def test_a_table_that_is_down_is_said_to_be(cloud, client):
     """While the ledger does not answer, callers are told to come again."""
 
     away = replace(cloud.ledger, table=boto3.resource("dynamodb").Table("nowhere"))
-    client.deployment = replace(cloud.deployment, ledger=away)
+    assert client.ask("GET", "/health", token=None) == (200, {"status": "ok"})
+    client.controls = replace(client.controls, deployment=replace(cloud.deployment, ledger=away))
+    assert client.ask("GET", "/health", token=None)[0] == 503
     assert client.ask("GET", "/runs")[0] == 503
     assert client.ask("GET", "/runs", state="lost")[0] == 400
+
+
+def test_a_private_deployment_tells_nobody(client):
+    """Where reading needs a token each route but that of health does; one that may do more may read."""
+    client.door = replace(client.door, is_private=True)
+    for verb, pattern in ROUTES:
+        path = pattern.replace("<run_id>", "0" * 64).replace("<name>", "w")
+        assert client.ask(verb, path, token=None)[0] == (200 if pattern == "/health" else 401)
+    assert client.ask("GET", "/runs", token="read")[0] == 200
+    assert client.ask("GET", "/runs", token="admin")[0] == 200
+
+
+def test_a_scan_is_asked_for(client):
+    """The function is called with the watch's name, and nobody waits for it; a paused watch may be scanned for."""
+    client.ask("PUT", "/watches/w", body=document_of())
+    client.ask("POST", "/watches/w/pause")
+    assert client.ask("POST", "/watches/w/scan") == (200, {"watch": "w", "asked": True})
+    assert client.controls.functions.asked == [(client.controls.scan_function, "Event", {"watch": "w"})]
+    assert client.ask("GET", "/watches/w")[1]["scan"] is None
+    client.ask("PUT", "/watches/v", body={"name": "v", "model": "water"})
+    status, told = client.ask("POST", "/watches/v/scan")
+    assert (status, "mode schedule" in told["description"]) == (400, True)
+    assert client.ask("POST", "/watches/none/scan")[0] == 404
+    assert len(client.controls.functions.asked) == 1
+
+
+def test_a_watch_put_over_http_has_its_schedule(client):
+    """Put, pause and delete reach Scheduler, too."""
+    client.ask("PUT", "/watches/w", body=document_of())
+    assert schedules_of(client.controls)["w"]["State"] == "ENABLED"
+    client.ask("POST", "/watches/w/pause")
+    assert schedules_of(client.controls)["w"]["State"] == "DISABLED"
+    client.ask("DELETE", "/watches/w")
+    assert schedules_of(client.controls) == {}
+
+
+def test_a_backfill_over_http(client):
+    """A window of days is asked for as dates, times or seconds, and is listed with what became of it."""
+    client.ask("PUT", "/watches/w", body=document_of())
+    status, first = client.ask("POST", "/watches/w/backfill", body={"since": "2025-03-01", "until": "2025-11-01"})
+    assert (status, first["status"]) == (200, "RUNNING")
+    assert (first["since"], first["until"]) == ("2025-03-01T00:00:00Z", "2025-11-01T00:00:00Z")
+    same = {"since": 1740787200, "until": "2025-11-01T00:00:00Z"}
+    assert client.ask("POST", "/watches/w/backfill", body=same)[1] == first
+    assert client.ask("GET", "/watches/w/backfills") == (200, {"backfills": [first]})
+    wrongs = [None, {}, {"since": 1}, {"since": 1, "until": 2, "upto": 3}]
+    wrongs += [{"since": since, "until": until} for since, until in (("x", 2), (2, 1), (True, 2), (1, 1e300))]
+    for wrong in wrongs:
+        assert client.ask("POST", "/watches/w/backfill", body=wrong)[0] == 400, wrong
+    assert client.ask("POST", "/watches/none/backfill", body=same)[0] == 404
+    assert client.ask("GET", "/watches/none/backfills")[0] == 404

@@ -1,15 +1,19 @@
 """The layers of the functions on AWS: light enough, and whole although much is stripped from them."""
 
+import hashlib
 import json
 import shutil
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import layers
+from handlers import can_start, environment_of, services
 from layers import ROOT, Function, NoPackagesError, Table
 from runs import data_files
 from stages import STAGE, STAGES, make_works, run_stage
@@ -52,6 +56,19 @@ def works(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def place() -> Iterator[Mapping[str, str] | None]:
+    """What functions ask as they start; None where there is no PostgreSQL."""
+    with services() as found:
+        yield found
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """Return the hash of each file in a folder."""
+    files = filter(Path.is_file, folder.rglob("*"))
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
 def test_functions_fit(built: Path) -> None:
     """Each function with its layers and geodl's code stays below what Lambda takes, with room for its own code."""
     found = layers.weights(built, TABLE)
@@ -72,6 +89,30 @@ def test_code_is_compiled(built: Path) -> None:
     assert all(path.read_bytes()[4:8] == b"\1\0\0\0" for path in expected & compiled)
 
 
+@pytest.mark.skipif(TABLE.python not in PYTHONS, reason=f"there is no Python {TABLE.python}")
+def test_code_names_its_place_on_lambda(built: Path) -> None:
+    """Tracebacks name files where they lie on Lambda, not where they were compiled."""
+    compiled = next(built.rglob("geodl_core/__pycache__/errors.*.pyc"))
+    code = "import marshal, sys; print(marshal.loads(open(sys.argv[1], 'rb').read()[16:]).co_filename)"
+    command = [PYTHONS[TABLE.python], "-I", "-c", code, str(compiled)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert said.strip() == "/opt/python/geodl_core/errors.py"
+
+
+def test_building_again_changes_nothing(built: Path) -> None:
+    """What was built of the same is left alone; what is built anew of the same has the same bytes."""
+    before = {layer: (built / layer).stat().st_ino for layer in layers.layer_names()}
+    contents = {layer: hashes(built / layer) for layer in ("catalog", layers.OWN)}
+    build(built, TABLE.python)
+    assert {layer: (built / layer).stat().st_ino for layer in before} == before
+    for layer in contents:
+        (built / f"{layer}.sha256").write_text("of something else")
+    build(built, TABLE.python)
+    anew = {layer for layer in before if (built / layer).stat().st_ino != before[layer]}
+    assert anew == contents.keys()
+    assert {layer: hashes(built / layer) for layer in contents} == contents
+
+
 def test_layers_are_of_that_python(built: Path) -> None:
     """Compiled modules are of the template's Python and machine, and none of another."""
     names = [path.name for path in built.rglob("*.cpython-*.so")]
@@ -90,37 +131,53 @@ def test_nothing_twice(built: Path) -> None:
                 assert seen.setdefault(inside, layer) == layer, (function.name, inside, layer, seen[inside])
 
 
-def alone(python: str, script: list[str], function: Function, target: Path) -> dict[str, Any]:
-    """Run a script that sees Python itself and a function's layers, nothing else; return the JSON that it prints."""
+def alone(
+    python: str, script: list[str], function: Function, target: Path, env: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Run a script that sees Python itself and a function with its layers, nothing else; return what it prints."""
     runtime = layers.link_runtime(target / "runtime")
     places = [str(path) for path in layers.paths_of(function, target, runtime)]
     command = [python, "-I", "-S", "-B", *script, *places]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    assert result.returncode == 0, (function.name, result.stderr)
     found: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
     allowed = (str(ROOT), *places)
     for file in found["files"]:
         assert file.startswith(allowed) or "site-packages" not in file, file
+        assert not file.startswith(str(ROOT / "geodl_core")), file
     return found
 
 
 IMPORTS = """
-import importlib, json, sys
+import importlib, importlib.metadata, json, sys, time
 modules = json.loads(sys.argv[1])
 sys.path[:0] = sys.argv[2:]
+begun = time.process_time()
+import app
+spent = time.process_time() - begun
 for name in modules:
     importlib.import_module(name)
 files = sorted({module.__file__ for module in list(sys.modules.values()) if getattr(module, "__file__", None)})
 packages = sorted({name.partition(".")[0] for name in sys.modules} - set(sys.stdlib_module_names))
-print(json.dumps({"files": files, "packages": packages}))
+version = importlib.metadata.version("geodl")
+print(json.dumps({"files": files, "packages": packages, "version": version, "handler": app.handler.__name__,
+                  "import_ms": spent * 1000}))
 """
 
 
-def run_everything(python: str, target: Path, works: Path, folder: Path) -> None:
-    """Import what each function runs, and run the stages, from the layers alone; the answers are as ever."""
+def import_everything(python: str, target: Path, place: Mapping[str, str] | None) -> None:
+    """Import each function's handler, with the variables that it has on Lambda, and what it imports when called."""
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     for function in TABLE.functions:
-        found = alone(python, ["-c", IMPORTS, json.dumps(function.modules)], function, target)
-        assert not function.never.intersection(found["packages"]), function.name
+        if can_start(function, place):
+            script = ["-c", IMPORTS, json.dumps(function.modules)]
+            found = alone(python, script, function, target, environment_of(function, place))
+            assert not function.never.intersection(found["packages"]), function.name
+            assert (found["version"], found["handler"]) == (version, "handler")
+
+
+def run_everything(python: str, target: Path, works: Path, folder: Path) -> None:
+    """Run the stages from the layers alone; the answers are as ever."""
     by_name = {function.name: function for function in TABLE.functions}
     answers = json.loads((works / "answers.json").read_text())
     shutil.copytree(works, folder)
@@ -139,13 +196,32 @@ def run_everything(python: str, target: Path, works: Path, folder: Path) -> None
 
 
 @pytest.mark.parametrize("version", PYTHONS)
-def test_nothing_that_is_needed_was_stripped(version: str, built: Path, works: Path, tmp_path: Path) -> None:
-    """From the layers alone, as Lambda has them, every function's modules load and the stages give what they give.
+def test_nothing_that_is_needed_was_stripped(
+    version: str, built: Path, works: Path, place: Mapping[str, str] | None, tmp_path: Path
+) -> None:
+    """From the layers alone, as Lambda has them, every function's handler loads and the stages give what they give.
 
     On the template's Python where there is one, and on the one that runs this, for which layers are built likewise.
     """
     target = built if version == TABLE.python else build(tmp_path / "layers", version)
+    import_everything(PYTHONS[version], target, place)
     run_everything(PYTHONS[version], target, works, tmp_path / "works")
+
+
+@pytest.mark.skipif(TABLE.python not in PYTHONS, reason=f"there is no Python {TABLE.python}")
+def test_cold_starts(built: Path, place: Mapping[str, str] | None) -> None:
+    """No handler takes twice as long to import as it may; scripts/bench_imports measures on a machine that rests."""
+    for function in TABLE.functions:
+        if can_start(function, place):
+            script, env = ["-c", IMPORTS, "[]"], environment_of(function, place)
+            found = [alone(PYTHONS[TABLE.python], script, function, built, env) for _ in range(2)]
+            assert min(one["import_ms"] for one in found) <= 2 * function.import_ms, function.name
+
+
+def test_every_function_is_in_the_table() -> None:
+    """Each folder of functions has its line, but the one that is a container image."""
+    folders = {path.parent.name for path in (ROOT / "functions").glob("*/app.py")}
+    assert folders - {"merge_vector"} == {function.name for function in TABLE.functions}
 
 
 def test_a_broken_library_is_noticed(built: Path) -> None:

@@ -1,5 +1,6 @@
 """Plan, shard, merge and register as commands of their own, in folders and in an object store."""
 
+import hashlib
 import json
 import logging
 import os
@@ -579,3 +580,40 @@ def test_object_store_damage(bucket, scene):
     assert len(list_names(f"{bucket}/parts")) == SHARDS
     assert "plan.json" in failed(2, "merge", "s3://bucket/nothing/here")
     assert "nobucket" in failed(2, "plan", *JOB, "--to", "s3://nobucket/x")
+
+
+def test_models_of_a_store_are_kept(bucket, scene, monkeypatch, tmp_path):
+    """Shards of one machine fetch a model once; one that was spoilt is fetched again, and the result is the same."""
+    _, expected = whole()
+    monkeypatch.setenv("GEODL_CACHE", str(tmp_path / "kept"))
+    plan_to(bucket)
+    shards(bucket, [0])
+    (kept,) = (tmp_path / "kept" / "models").iterdir()
+    content = kept.read_bytes()
+    assert kept.name == f"{hashlib.sha256(content).hexdigest()}.dlpk"
+    kept.write_bytes(content[:-1])
+    shards(bucket, [1])
+    assert kept.read_bytes() == content
+    delete(f"{bucket}/model.dlpk")
+    shards(bucket, range(2, SHARDS))
+    done("merge", bucket)
+    assert stored(bucket) == expected
+
+
+def test_shards_without_a_cache(bucket, scene):
+    """Where neither home nor cache can be written, as in a container with a read-only root, a shard does without."""
+    plan_to(bucket)
+    nowhere = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "GEODL_CACHE", "GEODL_OUT"), "/dev/null/nowhere")
+    result = geodl("shard", bucket, 0, SHARDS, cwd=scene, **nowhere)
+    assert result.returncode == 0, result.stderr
+    assert "computed part 0" in result.stdout
+
+
+def test_the_provider_of_the_environment(scene, monkeypatch):
+    """GEODL_PROVIDER says what networks run on, unless the command does; where it is not there the shard says so."""
+    plan = plan_to("job")["plan"]
+    monkeypatch.setenv("GEODL_PROVIDER", "cuda")
+    assert "provider cuda: onnxruntime offers only" in failed(2, "shard", plan, 0, SHARDS)
+    shards(plan, [0], "--provider", "cpu")
+    monkeypatch.setenv("GEODL_PROVIDER", "gpu")
+    assert "GEODL_PROVIDER: expected one of auto, cpu, cuda" in failed(2, "shard", plan, 1, SHARDS)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from geodl_core.catalog.exchange.destination import check_destination, replaced_folder
 from geodl_core.catalog.exchange.source import Source, chosen_collections, compact, indented, items_of
-from geodl_core.domain.result.result import safe_name
+from geodl_core.domain.naming import safe_name
 
 Format = Literal["stac-geoparquet", "static", "ndjson"]
 PARQUET, NDJSON = ".parquet", ".ndjson"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from geodl_core.catalog.exchange.source import compact, indented, moved_links, own_links
-from geodl_core.domain.result.result import safe_name
+from geodl_core.domain.naming import safe_name
 
 CATALOG, COLLECTION, ITEMS = "catalog.json", "collection.json", "items"
 _JSON, _GEOJSON = "application/json", "application/geo+json"

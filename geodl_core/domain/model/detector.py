@@ -12,10 +12,11 @@ from geodl_core.domain.detection.recognise import choose_decoder
 from geodl_core.domain.emd.definition import Emd, require_for_run, task_of
 from geodl_core.domain.model.agreement import INSTANCES, OBJECTS, require_all
 from geodl_core.domain.model.halo import USUAL_STRIDE_PX, Halo
-from geodl_core.domain.model.model import DEFAULT_THRESHOLD, Model, model_digest, slug
+from geodl_core.domain.model.model import DEFAULT_THRESHOLD, Model, model_digest
 from geodl_core.domain.model.scaling import LEARN, scaling_of
 from geodl_core.domain.model.tensors import bands_of, chip_of, image_tensors, layout_of, sizes_of
 from geodl_core.domain.model.training import training_of
+from geodl_core.domain.naming import slug
 from geodl_core.domain.network.graph import Graph, Tensor
 from geodl_core.errors import ModelError
 

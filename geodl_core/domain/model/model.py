@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from dataclasses import dataclass
 
 from geodl_core.domain.classes import ClassEntry
@@ -24,6 +23,7 @@ from geodl_core.domain.model.tensors import (
     sizes_of,
 )
 from geodl_core.domain.model.training import UNTOLD, Training, training_of
+from geodl_core.domain.naming import slug
 from geodl_core.domain.network.graph import Graph, Tensor
 from geodl_core.domain.network.reach import Reach
 from geodl_core.errors import ModelError
@@ -140,11 +140,6 @@ def require_pixel_model(emd: Emd) -> None:
             f"ModelType: expected ImageClassification or ObjectDetection, found {emd.ModelType}",
             hint="geodl detections classify runs it: it tells the classes of given objects" if is_scene else None,
         )
-
-
-def slug(name: str) -> str:
-    """Return the name, fit for ids: all but letters and digits of any script, `.`, `_` and `-` become `-`."""
-    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "model"
 
 
 def model_digest(emd: Emd, graph: Graph, preprocessing: Graph | None = None) -> str:

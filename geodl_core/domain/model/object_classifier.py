@@ -6,10 +6,11 @@ from geodl_core.domain.emd.definition import Emd, require_for_run, task_of
 from geodl_core.domain.model.agreement import SCENE, require_all
 from geodl_core.domain.model.classes import classes_of
 from geodl_core.domain.model.halo import Halo
-from geodl_core.domain.model.model import Model, model_digest, slug
+from geodl_core.domain.model.model import Model, model_digest
 from geodl_core.domain.model.scaling import scaling_of
 from geodl_core.domain.model.tensors import Layout, Output, bands_of, image_tensors, layout_of, sizes_of
 from geodl_core.domain.model.training import training_of
+from geodl_core.domain.naming import slug
 from geodl_core.domain.network.graph import Graph, Tensor
 from geodl_core.errors import ModelError
 

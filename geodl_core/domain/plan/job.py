@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from geodl_core.domain.detection.choice import PLAIN, DetectionChoice
 from geodl_core.domain.grid import Grid
+from geodl_core.domain.naming import RESULT_VERSION
 from geodl_core.domain.pixels.augment import MERGE_POLICIES, MergePolicy
 from geodl_core.domain.pixels.product import SCORE_TYPES, ScoreType
 from geodl_core.domain.place.href import hide_secrets
@@ -15,9 +16,6 @@ from geodl_core.domain.plan.placing import RESAMPLINGS, Resampling
 from geodl_core.domain.scene.masks import BitField
 from geodl_core.domain.scene.radiometry import Kind, Radiometry
 from geodl_core.errors import InputError
-
-RESULT_VERSION = 3
-"""Raised whenever the same job would give other bytes than before."""
 
 Pad = Literal["network", "reflect", "edge", "constant"]
 Compression = Literal["deflate", "zstd", "lzw"]

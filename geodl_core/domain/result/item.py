@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from geodl_core.domain.grid import bbox_wgs84, cell_area_m2, outline_wgs84
+from geodl_core.domain.naming import output_item_id, safe_name, source_name
 from geodl_core.domain.result.classified_item import classified_particulars
 from geodl_core.domain.result.detected_item import detected_particulars
 from geodl_core.domain.result.particulars import Asset, Particulars, crs_fields
@@ -15,10 +16,7 @@ from geodl_core.domain.result.result import (
     Provenance,
     Result,
     StoredFile,
-    output_item_id,
     rerun_command,
-    safe_name,
-    source_name,
     sources_key,
 )
 from geodl_core.domain.scene.mosaic import joint_properties

@@ -1,7 +1,6 @@
 """Results: what is known of a scene once it is classified, or its objects are found, and all is written."""
 
 import hashlib
-import re
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,10 +10,9 @@ from geodl_core.domain.classes import Storage
 from geodl_core.domain.detection.table import Column
 from geodl_core.domain.grid import Grid
 from geodl_core.domain.model.model import Model
+from geodl_core.domain.naming import output_collection_id
 from geodl_core.domain.pixels.product import Product, ProductName
 
-MOST_NAME_BYTES = 200
-"""File systems take 255; drafts and suffixes need some."""
 COG_NAME = "classification.tif"
 SCORES_NAME = "probabilities.tif"
 RASTER_NAMES: dict[ProductName, str] = {"classification": COG_NAME, "probabilities": SCORES_NAME}
@@ -120,28 +118,6 @@ class DetectedScene:
 Result = ClassifiedScene | DetectedScene
 
 
-def output_item_id(source_id: str, model_name: str, job_id: str) -> str:
-    """Return `<item id>_<model name>_<first 8 of job id>`."""
-    return f"{source_id}_{model_name}_{job_id[:8]}"
-
-
-def safe_name(identifier: str) -> str:
-    """Return a file name for an id of anybody: the id itself where it is a plain name, else a part of it and its hash.
-
-    Ids come from URLs and may hold anything: slashes, `..`, drive letters, more letters than a file system takes.
-    """
-    is_plain = re.fullmatch(r"[\w+=@~-][\w .+=@~-]*", identifier) and not identifier.endswith((".", " "))
-    if is_plain and len(identifier.encode()) <= MOST_NAME_BYTES:
-        return identifier
-    kept = re.sub(r"[^\w-]+", "-", identifier).strip("-")[: MOST_NAME_BYTES // 8]
-    return f"{kept}-{hashlib.sha256(identifier.encode()).hexdigest()[:12]}".lstrip("-")
-
-
-def output_collection_id(model_name: str) -> str:
-    """Return the Collection in which a model's results lie unless the user names another."""
-    return f"geodl-{model_name}"
-
-
 def class_rows(result: Result) -> list[dict[str, Any]]:
     """Return each class with value, name, colour, count and share in percent.
 
@@ -170,11 +146,6 @@ def main_asset(item: Mapping[str, Any]) -> dict[str, Any]:
 def source_key(source: Mapping[str, Any]) -> str:
     """Return `collection/id` of the source Item, its id alone where it has no collection."""
     return f"{source['collection']}/{source['id']}" if source.get("collection") else str(source["id"])
-
-
-def source_name(item_id: str, is_mosaic: bool) -> str:
-    """Return what a result's id says of its source."""
-    return f"{item_id}_mosaic" if is_mosaic else item_id
 
 
 def sources_key(provenance: Provenance) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from geodl_core.domain.plan.job import RESULT_VERSION
+from geodl_core.domain.naming import RESULT_VERSION
 from geodl_core.domain.run.options import RunOptions, options_json
 
 LEAST_PRIORITY, MOST_PRIORITY = -100, 100

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from geodl_core.domain.result.result import output_collection_id
+from geodl_core.domain.naming import output_collection_id
 from geodl_core.domain.watch.watch import Watch
 
 Key = tuple[str, str]

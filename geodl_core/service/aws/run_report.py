@@ -20,8 +20,8 @@ MOST_EVENTS = 2_000
 MOST_CHILDREN = 1_000
 FAILED = ("TaskFailed", "LambdaFunctionFailed", "TaskTimedOut", "TaskSubmitFailed", "MapRunFailed")
 """Types of events that tell of a state's failure, in Step Functions' HistoryEvent."""
-WRITERS = ("Failed", "ShardFailed")
-"""States of infra/scene.asl.yaml that write a failure down."""
+WRITERS = ("Failed", "ShardFailed", "End", "ShardEnd")
+"""States of infra/scene.asl.yaml that write a failure down, and end after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,8 @@ def find_failed_state(deployment: Deployment, run: CloudRun, execution: Executio
         if children:
             inner = _last_failure(deployment.states, children[0])
             if inner is not None:
-                return FailedState(inner.name, inner.error, inner.message, len(children))
+                name = inner.name or (found.name if found is not None else "")
+                return FailedState(name, inner.error, inner.message, len(children))
     if found is not None:
         return found
     failure = read_failure(execution.error or f"States.{execution.status}", execution.cause or "")
@@ -103,23 +104,25 @@ def _last_failure(states: Any, arn: str) -> FailedState | None:
     events = {int(event["id"]): event for event in islice(_events(states, arn), MOST_EVENTS)}
     failures = [(_state_of(events, event), event) for _, event in sorted(events.items()) if event["type"] in FAILED]
     told = [one for one in failures if one[0] not in WRITERS]
-    if not told:
+    ends = [event for event in events.values() if event["type"] == "ExecutionFailed"]
+    if not told and not ends:
         return None
-    name, event = told[-1]
+    name, event = told[-1] if told else (_state_of(events, ends[0]), ends[0])
     details: Mapping[str, Any] = next((value for key, value in event.items() if key.endswith("EventDetails")), {})
     failure = read_failure(str(details.get("error") or ""), str(details.get("cause") or ""))
     return FailedState(name, failure.kind, failure.message)
 
 
 def _state_of(events: Mapping[int, Mapping[str, Any]], event: Mapping[str, Any]) -> str:
-    """Return the name of the state that an event belongs to: the last one that was entered before it."""
-    seen: set[int] = set()
-    current: Mapping[str, Any] | None = event
-    while current is not None and int(current["id"]) not in seen:
-        seen.add(int(current["id"]))
-        if "stateEnteredEventDetails" in current:
-            return str(current["stateEnteredEventDetails"]["name"])
-        current = events.get(int(current.get("previousEventId") or 0))
+    """Return the name of the state that an event belongs to: the last that was entered before it, on its branch."""
+    number = int(event["id"])
+    while number in events:
+        found = events[number]
+        name = str(found.get("stateEnteredEventDetails", {}).get("name", ""))
+        if name and (name not in WRITERS or event["type"] in FAILED):
+            return name
+        # Where branches are run at the same time their events lie between one another.
+        number = min(number - 1, int(found.get("previousEventId", number - 1)))
     return ""
 
 

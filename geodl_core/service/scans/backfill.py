@@ -102,11 +102,34 @@ def survey(services: Services, asked: tuple[Watch, Kind, Window], rates: Rates, 
         UnavailableError: the API does not answer.
         InputError: the watch cannot be scanned for.
     """
-    watch, kind, window = asked
-    listen, pause = whom
-    model = model_of(services, watch)
+    model = model_of(services, asked[0])
     if rates.km2_per_hour is None:
         rates = Rates(recorded_rate(services.ledger, model), rates.price_per_hour)
+    return survey_with(asked, model, partial(known_runs, services.ledger), rates, whom)
+
+
+def survey_with(
+    asked: tuple[Watch, Kind, Window],
+    model: str,
+    known: Callable[[Sequence[str]], set[str]],
+    rates: Rates,
+    whom: tuple[Listen, Pause],
+) -> Survey:
+    """Return what a scan would order, wherever its runs are kept; see `survey`.
+
+    Args:
+        asked: watch, kind of scan and window.
+        model: `NAME@VERSION` that the watch means.
+        known: returns which of some runs there are.
+        rates: what work takes.
+        whom: is told after each page; waits so many seconds.
+
+    Raises:
+        UnavailableError: the API does not answer.
+        InputError: the watch cannot be scanned for.
+    """
+    watch, kind, window = asked
+    listen, pause = whom
     area = area_shape(Area(watch.aoi)) if watch.aoi is not None and watch.clip else None
     scenes: dict[str, Scene] = {}
     with StacSearch(source_of(watch).api) as search:
@@ -114,13 +137,12 @@ def survey(services: Services, asked: tuple[Watch, Kind, Window], rates: Rates, 
         plan = make_plan(watch, kind, window, abilities)
         report = ScanReport(0, 0, 0, 0, {}, {}, 0, 0.0, "open")
         for turned, counts in _turns(plan, abilities, search, pause):
-            orders = orders_for(watch, model, turned.found)
-            ids = [order_id(order) for order in orders]
-            known = known_runs(services.ledger, ids)
+            ids = [order_id(order) for order in orders_for(watch, model, turned.found)]
+            there = known(ids)
             for run_id, found in zip(ids, turned.found, strict=True):
                 if run_id not in scenes:
                     covered = _covered(found.footprint, area)
-                    scenes[run_id] = scene_of(found.item, covered, is_new=run_id not in known)
+                    scenes[run_id] = scene_of(found.item, covered, is_new=run_id not in there)
             report = _surveyed(counts, scenes, plan, turned)
             listen(report)
     total, months = tally(scenes.values(), rates)

@@ -3,13 +3,14 @@
 Of APScheduler the triggers alone are taken, which say when: its store of jobs keeps them as pickles.
 """
 
-import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from geodl_core.domain.scan.windows import scan_window
+from geodl_core.domain.watch.cron import DAYS, HINT, Cron, read_cron, zone_of
 from geodl_core.domain.watch.watch import Schedule
 from geodl_core.errors import InputError
 from geodl_core.service.ledger.database import Ledger
@@ -17,20 +18,10 @@ from geodl_core.service.ledger.watches import StoredWatch, list_watches, set_nex
 from geodl_core.service.scans.scan_watch import source_of
 from geodl_core.service.scans.scans import Asked, insert_scan, last_end
 
-DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun")
-"""Of a cron's fifth field: 0 and 7 are Sunday. APScheduler's own reading of the numbers begins on Monday."""
-MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-FIELDS = (
-    ("minute", 0, 59, ()),
-    ("hour", 0, 23, ()),
-    ("day of the month", 1, 31, ()),
-    ("month", 1, 12, MONTHS),
-    ("day of the week", 0, 7, DAYS[:7]),
-)
 AHEAD = timedelta(days=3660)
 """A cron that does not fire for so long never does; 29 February may take eight years."""
-HINT = "five fields: minute hour day month weekday, such as '0 6 * * *' for each day at six, '*/30 * * * mon-fri'"
 STEP = timedelta(microseconds=1)
+ALL_DAYS, ALL_WEEKDAYS = tuple(range(1, 32)), tuple(range(7))
 
 
 def check_schedule(schedule: Schedule) -> None:
@@ -39,7 +30,7 @@ def check_schedule(schedule: Schedule) -> None:
     Raises:
         InputError: no time zone of that name, no cron, or one that never fires.
     """
-    zone = _zone(schedule.timezone)
+    zone = zone_of(schedule.timezone)
     if schedule.cron is not None:
         for trigger in _triggers(schedule.cron, zone):
             if trigger(datetime(2026, 1, 1, tzinfo=UTC)) is not None:
@@ -69,7 +60,7 @@ def next_firing(schedule: Schedule, after: float, last: float | None) -> float |
     """
     moment = datetime.fromtimestamp(after, UTC)
     if schedule.cron is not None:
-        found = [trigger(moment) for trigger in _triggers(schedule.cron, _zone(schedule.timezone))]
+        found = [trigger(moment) for trigger in _triggers(schedule.cron, zone_of(schedule.timezone))]
         return min((each.timestamp() for each in found if each is not None), default=None)
     assert schedule.every is not None
     return after if last is None else _interval(schedule.every, last, after)
@@ -117,68 +108,28 @@ def _interval(every: timedelta, last: float, after: float) -> float:
     return moment.timestamp()
 
 
-def _triggers(cron: str, zone: ZoneInfo) -> list[Callable[[datetime], datetime | None]]:
-    """Return what fires a cron: two where days of the month and of the week are given, either of which is enough.
-
-    https://pubs.opengroup.org/onlinepubs/9699919799/utilities/crontab.html
-    """
-    fields = cron.lower().split()
-    if len(fields) != len(FIELDS):
-        raise InputError(f"schedule: cron {cron!r}: expected five fields, found {len(fields)}", hint=HINT)
-    values = [_values(text, number, cron) for number, text in enumerate(fields)]
-    day, weekday = values[2], values[4]
-    if day != "*" and weekday != "*" and not fields[2].startswith("*") and not fields[4].startswith("*"):
-        return [_trigger([*values[:4], "*"], zone), _trigger([*values[:2], "*", values[3], weekday], zone)]
-    return [_trigger(values, zone)]
+def _triggers(text: str, zone: ZoneInfo) -> list[Callable[[datetime], datetime | None]]:
+    """Return what fires a cron: two where days of the month and of the week are given, either of which is enough."""
+    cron = read_cron(text)
+    if cron.is_either:
+        return [_trigger(replace(cron, weekdays=ALL_WEEKDAYS), zone), _trigger(replace(cron, days=ALL_DAYS), zone)]
+    return [_trigger(cron, zone)]
 
 
-def _trigger(values: list[str], zone: ZoneInfo) -> Callable[[datetime], datetime | None]:
+def _trigger(cron: Cron, zone: ZoneInfo) -> Callable[[datetime], datetime | None]:
     from apscheduler.triggers.cron import CronTrigger  # type: ignore[import-untyped]  # noqa: PLC0415  # for schedulers alone
 
-    names = ("minute", "hour", "day", "month", "day_of_week")
-    given: dict[str, Any] = dict(zip(names, values, strict=True))
+    listed = {"minute": cron.minutes, "hour": cron.hours, "day": cron.days, "month": cron.months}
+    given: dict[str, Any] = {name: ",".join(map(str, numbers)) for name, numbers in listed.items()}
+    # By name: APScheduler's own numbers of days begin on Monday.
+    given["day_of_week"] = ",".join(DAYS[day] for day in cron.weekdays)
+    is_hourly = len(cron.hours) == 24
 
     def after(moment: datetime) -> datetime | None:
         trigger = CronTrigger(**given, timezone=zone, end_date=moment + AHEAD)
         found: datetime | None = trigger.get_next_fire_time(None, moment + STEP)
-        while found is not None and found.fold and values[1] != "*":
+        while found is not None and found.fold and not is_hourly:
             found = trigger.get_next_fire_time(None, found.astimezone(UTC) + STEP)
         return found
 
     return after
-
-
-def _values(text: str, number: int, cron: str) -> str:
-    """Return a field of a cron as APScheduler reads it: days of the week by name, the rest as numbers."""
-    name, least, most, words = FIELDS[number]
-    if text == "*":
-        return text
-    found: set[int] = set()
-    for part in text.split(","):
-        match = re.fullmatch(r"(\*|[a-z]{3}|\d{1,2})(?:-([a-z]{3}|\d{1,2}))?(?:/(\d{1,3}))?", part)
-        if not match or (match[1] == "*" and match[2]):
-            raise InputError(f"schedule: cron {cron!r}: {name}: cannot read {part!r}", hint=HINT)
-        first = least if match[1] == "*" else _number(match[1], number, cron)
-        last = _number(match[2], number, cron) if match[2] else most if match[1] == "*" or match[3] else first
-        if last < first or match[3] == "0":
-            raise InputError(f"schedule: cron {cron!r}: {name}: expected a rising range, found {part!r}", hint=HINT)
-        found |= set(range(first, last + 1, int(match[3] or 1)))
-    if words == DAYS[:7]:
-        return ",".join(sorted({DAYS[day] for day in found}))
-    return ",".join(map(str, sorted(found)))
-
-
-def _number(text: str, field: int, cron: str) -> int:
-    name, least, most, words = FIELDS[field]
-    if text in words:
-        return words.index(text) + least
-    if not text.isdigit() or not least <= int(text) <= most:
-        raise InputError(f"schedule: cron {cron!r}: {name}: expected {least} to {most}, found {text!r}", hint=HINT)
-    return int(text)
-
-
-def _zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError) as error:
-        raise InputError(f"schedule: timezone: no time zone {name[:60]!r}", hint="such as Europe/Vienna") from error

@@ -1,6 +1,7 @@
 """What lies on this machine and is to be published: Items, envelopes, and rasters, which become Items."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,40 @@ from geodl_core.io.stac import parse_item
 
 MOST_BYTES = 32 << 20
 """Of a document."""
+LINES = (".ndjson", ".jsonl", ".geojsonl")
+"""Suffixes of files with an Item a line."""
+LINES_AT_ONCE = 100
+
+
+def read_publications(location: str) -> Iterator[tuple[str, Any]]:
+    """Yield the documents that a path or URL names: one as `read_publication` does, or the lines of a file.
+
+    Args:
+        location: of an Item, an envelope, a raster, or a file with an Item or envelope a line (.ndjson, .jsonl).
+
+    Yields:
+        What is to be added to the location's name in errors, and the document. Lines come together as lists; one that
+        is no JSON stays text, which is refused where it is published.
+
+    Raises:
+        ItemError: nothing of these.
+        StoreError: a server does not answer.
+    """
+    if not location.split("?", maxsplit=1)[0].lower().endswith(LINES):
+        yield "", read_publication(location)
+        return
+    found: list[Any] = []
+    first = last = 0
+    for number, line in enumerate(_lines(location), start=1):
+        if not line.strip():
+            continue
+        first, last = (number if not found else first), number
+        found.append(_of_line(line))
+        if len(found) == LINES_AT_ONCE:
+            yield f" lines {first}-{last}", found
+            found = []
+    if found:
+        yield f" lines {first}-{last}", found
 
 
 def read_publication(location: str) -> Any:
@@ -35,6 +70,25 @@ def read_publication(location: str) -> Any:
     if isinstance(document, dict) and document.get("type") == "Feature":
         return parse_item(document, location)
     return document
+
+
+def _lines(location: str) -> Iterator[str]:
+    if location.startswith(WEB):
+        yield from fetch_text(location).splitlines()
+        return
+    try:
+        with Path(location).open(encoding="utf-8-sig") as file:
+            yield from file
+    except (OSError, ValueError) as error:
+        shown = hide_secrets(location)
+        raise ItemError(f"{shown}: expected a file with an Item a line, found none that can be read") from error
+
+
+def _of_line(line: str) -> Any:
+    try:
+        return json.loads(line, parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        return line
 
 
 def _of_raster(location: str) -> dict[str, Any]:

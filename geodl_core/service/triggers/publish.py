@@ -15,7 +15,7 @@ from geodl_core.service.jobs.allowed_item import require_placed
 from geodl_core.service.services import Services
 from geodl_core.service.triggers.fetch import MOST_BYTES, fetch_item
 
-Outcome = Literal["published", "unchanged", "refused", "unavailable"]
+Outcome = Literal["published", "unchanged", "refused", "unavailable", "ready"]
 MOST_HREFS = 100
 """In one envelope: each is asked for before the publisher gets an answer."""
 WORLD = (-180.0, -90.0, 180.0, 90.0)
@@ -28,7 +28,7 @@ class Published:
     place: str
     """Where it stood in what was sent."""
     outcome: Outcome
-    """`unavailable`: worth another try."""
+    """`unavailable`: worth another try; `ready`: would be published, were it no dry run."""
     collection: str | None = None
     item_id: str | None = None
     text: str = ""

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from geodl_core.catalog.model_versions import name_of, reference
 from geodl_core.catalog.models import find_model
-from geodl_core.domain.model.model import slug
+from geodl_core.domain.naming import slug
 from geodl_core.domain.run.options import command_options
 from geodl_core.domain.watch.explain import Check, Standing, explain
 from geodl_core.domain.watch.filters import read_filter

@@ -8,8 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from geodl_core.domain.naming import output_collection_id, safe_name
 from geodl_core.domain.plan.plan import live_tiles, shard_count
-from geodl_core.domain.result.result import output_collection_id, safe_name
 from geodl_core.engine.merge_plan import merge_plan, register_plan
 from geodl_core.engine.open_worker import Means
 from geodl_core.engine.origin import origin_of

@@ -5,12 +5,10 @@ from contextlib import suppress
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from geodl_core.domain.emd.definition import Emd, parse_emd
 from geodl_core.domain.model.classes import BACKGROUND
-from geodl_core.domain.model.model import Model, make_model, slug
+from geodl_core.domain.model.model import Model, make_model
 from geodl_core.domain.network.graph import Graph, Tensor
 from geodl_core.errors import ModelError
 
@@ -264,16 +262,6 @@ def test_digest_of_deep_extras() -> None:
         deep = [deep]
     with suppress(ModelError):
         model_of(Deep=deep)
-
-
-@given(st.text())
-def test_slugs_are_fit_for_ids(name: str) -> None:
-    """A slug is never empty, holds only harmless characters and is its own slug."""
-    made = slug(name)
-    assert made
-    assert slug(made) == made
-    assert not set(made) & set("/\\ :?#%")
-    assert made not in (".", "..")
 
 
 def test_all_that_disagrees_is_said_at_once() -> None:

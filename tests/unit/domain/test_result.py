@@ -27,8 +27,6 @@ from geodl_core.domain.result.result import (
     Provenance,
     StoredFile,
     class_rows,
-    output_collection_id,
-    output_item_id,
     rerun_command,
     source_key,
 )
@@ -71,10 +69,8 @@ def scene_of(**fields: object) -> ClassifiedScene:
     return ClassifiedScene(replace(provenance, **fields), storage, (class_product(storage),), counts)  # type: ignore[arg-type]
 
 
-def test_names() -> None:
-    """Item, collection and source are named by their parts."""
-    assert output_item_id("S2A", "lc", "0123456789") == "S2A_lc_01234567"
-    assert output_collection_id("lc") == "geodl-lc"
+def test_sources_are_named() -> None:
+    """A source is named by its Collection and its id."""
     assert source_key({"id": "a", "collection": "c"}) == "c/a"
     assert source_key({"id": "a", "collection": None}) == "a"
 

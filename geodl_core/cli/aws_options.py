@@ -1,0 +1,67 @@
+"""Options of the commands that work with a deployment on AWS: which one it is."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from geodl_core.settings import put_in_environment
+
+if TYPE_CHECKING:
+    from geodl_core.service.aws.executions import Deployment
+    from geodl_core.service.aws.stack import Stack
+
+STACK_NAME = "geodl"
+
+
+def _let_region_hold(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    """Let a region hold for boto3 and for programs that are started."""
+    if value:
+        put_in_environment({"AWS_DEFAULT_REGION": value, "AWS_REGION": value})
+
+
+STACK_OPTIONS = (
+    click.option(
+        "--stack",
+        metavar="NAME",
+        envvar="GEODL_STACK",
+        default=STACK_NAME,
+        help=f"Name of the deployment.  [default: {STACK_NAME}; env: GEODL_STACK]",
+    ),
+    click.option(
+        "--region",
+        metavar="REGION",
+        expose_value=False,
+        callback=_let_region_hold,
+        help="Of AWS.  [default: as the aws command has it; env: AWS_DEFAULT_REGION]",
+    ),
+)
+
+
+@contextmanager
+def opened_stack(name: str) -> Iterator[tuple["Stack", "Deployment"]]:
+    """Give a stack and its deployment.
+
+    Raises:
+        InputError: there is none of this name, or no leave to look.
+        UnavailableError: AWS does not answer.
+    """
+    from geodl_core.service.aws.stack import read_stack, stack_deployment
+
+    stack = read_stack(name)
+    yield stack, stack_deployment(stack)
+
+
+def say(text: Any) -> None:
+    """Print a line, without what steers a terminal."""
+    from geodl_core.cli.main import printable
+
+    click.echo(printable(str(text)))
+
+
+def tell(text: Any) -> None:
+    """Print a line about what is going on, apart from what is printed for machines."""
+    from geodl_core.cli.main import printable
+
+    click.echo(printable(str(text)), err=True)

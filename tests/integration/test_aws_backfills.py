@@ -1,0 +1,185 @@
+"""Back-fills on AWS: one execution for a watch and a window, begun anew when that is asked for; and stalled scans."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+from test_aws_scan import TEMPLATE, Pages, endless
+
+from controls import controls_of, scheduled
+from earth_search import EarthSearch, Manners
+from geodl_core.domain.scan.windows import Window
+from geodl_core.errors import InputError, UnavailableError
+from geodl_core.service.aws.backfills import backfill_key_of, list_backfills, start_backfill
+from geodl_core.service.aws.documents import write_document
+from geodl_core.service.aws.executions import execution_arn
+from geodl_core.service.aws.ingest import Known
+from geodl_core.service.aws.layout import model_item_url
+from geodl_core.service.aws.scan import Turn, scan_stage
+from geodl_core.service.aws.sweep import sweep
+from geodl_core.service.aws.tend import MOST_RESUMED, STALLED_S, tend
+from geodl_core.service.aws.watches import pause_cloud_watch, put_cloud_watch, read_scan, remove_cloud_watch
+from scanning import MODEL, NOW, Waits, scenes, watch_of
+
+DAY_S = 86_400
+WINDOW = Window(NOW.timestamp() - 10 * DAY_S, NOW.timestamp())
+
+
+@pytest.fixture
+def controls(cloud):
+    cloud.clock.now = NOW.timestamp()
+    made = controls_of(cloud)
+    put_cloud_watch(cloud.ledger, scheduled(), replaces=False)
+    return made
+
+
+def executions(controls):
+    states = controls.deployment.states
+    return [one["name"] for one in states.list_executions(stateMachineArn=controls.backfill_machine)["executions"]]
+
+
+def stop(controls, name):
+    arn = execution_arn(controls.backfill_machine, name)
+    controls.deployment.states.stop_execution(executionArn=arn, error="E", cause="stopped by hand")
+
+
+def test_asked_twice_there_is_one(controls):
+    """However often, and by however many at once, a back-fill is asked for: while it is there it is the same."""
+    with ThreadPoolExecutor(4) as pool:
+        names = {one.name for one in pool.map(lambda _: start_backfill(controls, "w", WINDOW), range(8))}
+    assert executions(controls) == list(names)
+    told = controls.deployment.states.describe_execution(executionArn=execution_arn(controls.backfill_machine, *names))
+    window = {"since": WINDOW.start, "until": WINDOW.end}
+    assert json.loads(told["input"]) == {"watch": "w", "backfill": told["name"], "number": 0, **window}
+
+
+def test_one_that_has_ended_is_begun_anew_where_asked(controls):
+    """It stays ended until somebody wants it again; of many who do one begins it."""
+    first = start_backfill(controls, "w", WINDOW)
+    assert start_backfill(controls, "w", WINDOW, again=True) == first
+    stop(controls, first.name)
+    ended = start_backfill(controls, "w", WINDOW)
+    assert (ended.name, ended.status) == (first.name, "ABORTED")
+    assert ended.stopped is not None
+    second = start_backfill(controls, "w", WINDOW, again=True)
+    assert (second.status, second.name == first.name) == ("RUNNING", False)
+    assert len(executions(controls)) == 2
+    assert list_backfills(controls, "w") == [second]
+
+
+def test_windows_and_watches_are_apart(controls, cloud):
+    """Another window, or another watch with a name that looks alike, has its own back-fill, whose name fits."""
+    long = "w" * 30
+    windows = [WINDOW, Window(WINDOW.start - 1, WINDOW.end), Window(WINDOW.start, WINDOW.end + 0.5)]
+    for name in (f"{long}.a", f"{long}_a", "9." + "_" * 61):
+        put_cloud_watch(cloud.ledger, scheduled(name), replaces=False)
+        cloud.clock.now += 1
+        for window in windows:
+            assert start_backfill(controls, name, window).status == "RUNNING"
+    assert len(set(executions(controls))) == 9
+    assert max(map(len, executions(controls))) <= 80
+    assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-") for name in executions(controls))
+    assert {one.window.start for one in list_backfills(controls, f"{long}.a")} == {one.start for one in windows}
+    assert backfill_key_of("w", Window(1, 2)) == backfill_key_of("w", Window(1.0, 2.0))
+
+
+def test_what_cannot_be_back_filled_is_refused(controls, cloud):
+    """A watch that there is not, one of what is published, one without model, a deployment without the machine."""
+    put_cloud_watch(cloud.ledger, scheduled("fire", model="fire"), replaces=False)
+    put_cloud_watch(cloud.ledger, scheduled("p", mode="item", schedule=None), replaces=False)
+    for name, complaint in (("none", "no watch none"), ("fire", "no registered model"), ("p", "mode schedule")):
+        with pytest.raises(InputError, match=complaint):
+            start_backfill(controls, name, WINDOW)
+    with pytest.raises(InputError, match="state machine for back-fills"):
+        start_backfill(replace(controls, backfill_machine=""), "w", WINDOW)
+    assert executions(controls) == []
+
+
+@pytest.fixture
+def ready(cloud, controls):
+    write_document(cloud.s3, model_item_url(cloud.bucket, "fields", "0123456789ab"), MODEL)
+    return cloud
+
+
+def watch(cloud, api):
+    put_cloud_watch(cloud.ledger, watch_of(api.url), replaces=True)
+
+
+def scan(cloud, turn=None, **event):
+    return scan_stage(cloud.deployment, Known(), {"watch": "fields", **event}, turn or endless())
+
+
+def test_what_a_backfill_found_is_told(ready, controls, monkeypatch):
+    """Items found, wanted and ordered are those of all its lists together."""
+    monkeypatch.setattr("geodl_core.service.aws.scan.CHUNK", 5)
+    with EarthSearch(scenes(TEMPLATE, 23)) as api:
+        watch(ready, api)
+        name = start_backfill(controls, "fields", WINDOW).name
+        event = {"backfill": name, "since": WINDOW.start, "until": WINDOW.end, "number": 0}
+        told = {"is_done": False}
+        while not told["is_done"]:
+            told = scan(ready, **event)
+            event["number"] = told["number"]
+    (one,) = list_backfills(controls, "fields")
+    assert one.counts == {"found": 23, "matched": 23, "ordered": 23}
+
+
+def test_a_scan_that_ran_out_of_time_goes_on(ready, controls):
+    """The sweep calls the function once for a scan that nobody works on any more, and not for one that is done."""
+    with EarthSearch(scenes(TEMPLATE, 40)) as api:
+        watch(ready, api)
+        assert not scan(ready, Turn(Pages(2), Waits()))["is_done"]
+        assert read_scan(ready.ledger, "fields")["is_open"]
+        assert tend(controls).resumed == 0
+        ready.clock.now += STALLED_S + 1
+        assert [tend(controls).resumed for _ in range(3)] == [1, 0, 0]
+        assert controls.functions.asked == [(controls.scan_function, "Event", {"watch": "fields"})]
+        scan(ready)
+    told = read_scan(ready.ledger, "fields")
+    assert (told["is_open"], told["found"], told["ordered"]) == (False, 40, 40)
+    ready.clock.now += 2 * STALLED_S
+    assert tend(controls).resumed == 0
+
+
+def test_an_api_that_was_away_is_asked_again(ready, controls):
+    """A scan that failed at its start is called again, for some hours; getting on counts anew, paused watches wait."""
+    with EarthSearch(scenes(TEMPLATE, 4), Manners(is_down=True)) as api:
+        watch(ready, api)
+        with pytest.raises(UnavailableError):
+            scan(ready)
+        resumed = 0
+        for _ in range(MOST_RESUMED + 5):
+            ready.clock.now += STALLED_S + 1
+            resumed += tend(controls).resumed
+        assert resumed == MOST_RESUMED
+        api.manners.is_down = False
+        assert scan(ready)["ordered"] == 4
+        pause_cloud_watch(ready.ledger, "fields", is_paused=True)
+        assert tend(controls).resumed == 0
+
+
+def test_a_watch_that_is_made_anew_begins_anew(ready):
+    """How far its scan was goes with a watch: one of the same name looks at everything."""
+    with EarthSearch(scenes(TEMPLATE, 8)) as api:
+        watch(ready, api)
+        scan(ready)
+        assert read_scan(ready.ledger, "fields")["last_end"]
+        remove_cloud_watch(ready.ledger, "fields")
+        watch(ready, api)
+    assert read_scan(ready.ledger, "fields") is None
+
+
+def test_a_brake_holds_for_a_backfill(ready, controls):
+    """Of a watch that may start so many runs a day a back-fill starts no more; the others start on their days."""
+    with EarthSearch(scenes(TEMPLATE, 12)) as api:
+        put_cloud_watch(ready.ledger, watch_of(api.url, max_runs_per_day=5), replaces=True)
+        event = {"backfill": "b", "since": WINDOW.start, "until": WINDOW.end, "number": 0}
+        told = scan(ready, **event)
+    assert (told["is_done"], told["ordered"], told["count"]) == (True, 12, 0)
+    counts = [len(ready.executions())]
+    for _ in range(3):
+        ready.clock.now += DAY_S
+        sweep(ready.deployment)
+        counts.append(len(ready.executions()))
+    assert counts == [5, 10, 12, 12]
