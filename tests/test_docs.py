@@ -9,7 +9,7 @@ import pytest
 from geodl_core.cli.main import geodl
 
 ROOT = Path(__file__).parents[1]
-REFERENCE = "\n".join((ROOT / "docs" / name).read_text() for name in ("commands.md", "commands-server.md"))
+REFERENCE = "\n".join(path.read_text() for path in sorted((ROOT / "docs").glob("commands*.md")))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 

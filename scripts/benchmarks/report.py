@@ -51,14 +51,14 @@ def print_table(figures: Sequence[Figure]) -> None:
     Console(width=None if Console().is_terminal else 120).print(table)
 
 
-def store(figures: Sequence[Figure], bench: Bench, folder: Path) -> Path:
-    """Write the page and the JSON of this date and CPU; return the page's path.
+def store(figures: Sequence[Figure], bench: Bench, folder: Path, script: str = "bench") -> Path:
+    """Write the page and the JSON of this date and CPU, and of another script its name; return the page's path.
 
     What the same code measured earlier on that date with as many pairs stays, unless it was measured again.
     """
     facts, now = {**machine_facts(), "pairs": str(bench.pairs)}, datetime.now(UTC)
     slug = re.sub(r"[^a-z0-9]+", "-", facts["CPU"].lower()).strip("-")
-    page = folder / f"{now:%Y-%m-%d}-{slug}.md"
+    page = folder / f"{now:%Y-%m-%d}-{slug}{script.removeprefix('bench').replace('_', '-')}.md"
     shown = [{**asdict(figure), "is_met": figure.is_met} for figure in figures]
     runs = bench.runs
     earlier = _earlier(page.with_suffix(".json"), facts)
@@ -70,16 +70,17 @@ def store(figures: Sequence[Figure], bench: Bench, folder: Path) -> Path:
     document = {"date": f"{now:%Y-%m-%d}", "machine": facts, "figures": shown, "runs": runs}
     page.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n")
     kept = [Figure(**{name: value for name, value in each.items() if name != "is_met"}) for each in shown]
-    page.write_text(_page(kept, facts, f"{now:%Y-%m-%d}"))
+    page.write_text(_page(kept, facts, f"{now:%Y-%m-%d}", script))
     return page
 
 
-def _page(figures: Sequence[Figure], facts: dict[str, str], date: str) -> str:
+def _page(figures: Sequence[Figure], facts: dict[str, str], date: str, script: str) -> str:
+    ratios = "" if script != "bench" else " Ratios are medians over interleaved pairs of whole processes."
     lines = [
         f"# Figures of {date}, {facts['CPU']}",
         "",
-        "Made by `scripts/bench`; what is measured and how stands there. Ratios are medians over interleaved pairs of",
-        "whole processes; absolute times hold for this machine on this day.",
+        f"Made by `scripts/{script}`; what is measured and how stands there.{ratios}",
+        "Absolute times hold for this machine on this day.",
         "",
         *_markdown(HEADS, _rows(figures)),
         "",
