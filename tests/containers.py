@@ -28,9 +28,10 @@ ALL = "all"
 """Scenes that have no file of their own."""
 FAULTS = "CONTAINER_FAULTS"
 HEAVY = (
-    "boto3", "onnx", "pyogrio", "rasterio", "rich.progress", "geodl_core.cli.job_options", "geodl_core.cli.main",
-    "geodl_core.cli.progress", "geodl_core.cli.run", "geodl_core.cli.stages", "geodl_core.engine.merge_plan",
-    "geodl_core.engine.run_tasks", "geodl_core.engine.run_scene", "geodl_core.io.remote.access",
+    "boto3", "onnx", "onnxruntime", "pyogrio", "rasterio", "rich.progress", "geodl_core.cli.job_options",
+    "geodl_core.cli.main", "geodl_core.cli.progress", "geodl_core.cli.run", "geodl_core.cli.stages",
+    "geodl_core.engine.merge_plan", "geodl_core.engine.run_tasks", "geodl_core.engine.run_scene",
+    "geodl_core.io.remote.access", "geodl_core.io.remote.egress", "geodl_core.io.remote.http",
 )  # fmt: skip
 
 

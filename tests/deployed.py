@@ -23,6 +23,10 @@ STACK = "geodl"
 IMAGE, CPU_IMAGE = "geodl-gpu:e2e", "123456789012.dkr.ecr.us-east-1.amazonaws.com/geodl-cpu:e2e"
 SCENES = "scenes-of-others"
 TOKEN = "gdl_" + "e2e" * 12
+WAIT_SCALE = 0.2
+"""Of the time that Step Functions waits before another try, where things go wrong on purpose."""
+BANDS = {"0": "image:1", "1": "image:2"}
+"""Which bands of small scenes the network for pixels takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +165,14 @@ def upload_scene(stack: Stack, item_path: Path, item_id: str, collection: str = 
         stack.client("s3").upload_file(str(path), SCENES, key)
         asset["href"] = f"s3://{SCENES}/{key}"
     return {**item, "id": item_id, "collection": collection, "links": []}
+
+
+def add_watch(stack: Stack, folder: Path, name: str, model: str = "fields", **more: Any) -> None:
+    """Have a watch look at scenes of the collection `meadows`, or as more says."""
+    path = folder / f"watch-{name}.json"
+    watch = {"name": name, "model": model, "collections": ["meadows"], "options": {"bands": BANDS}, **more}
+    path.write_text(json.dumps(watch))
+    geodl(stack, "watch", "add", path)
 
 
 def publish(stack: Stack, message: Any) -> None:

@@ -168,8 +168,12 @@ def test_little_may_be_written(target):
 
 def test_the_image_is_a_function_too():
     """The CPU image holds Lambda's client, and a handler in the folder that the template names."""
-    assert ("/var/task", ["functions/merge_vector"]) in [(place, files) for _, files, place in copies("cpu")]
-    assert (ROOT / "functions" / "merge_vector" / "app.py").exists()
+    template = (ROOT / "template.yaml").read_text()
+    (folder,) = re.findall(r"^ +WorkingDirectory: (\S+)$", template, re.MULTILINE)
+    assert (folder, ["functions/merge_vector"]) in [(place, files) for _, files, place in copies("cpu")]
+    assert "EntryPoint: [python, -m, awslambdaric]" in template
+    assert "Command: [app.handler]" in template
+    assert re.search(r"^def handler\(", (ROOT / "functions" / "merge_vector" / "app.py").read_text(), re.MULTILINE)
     wanted = PROJECT["optional-dependencies"]["lambda"]
     assert [re.match(r"[\w-]+", one)[0] for one in wanted] == ["awslambdaric"]
 

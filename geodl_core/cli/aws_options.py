@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from geodl_core.errors import InputError
 from geodl_core.settings import put_in_environment
 
 if TYPE_CHECKING:
@@ -39,6 +41,16 @@ STACK_OPTIONS = (
 )
 
 
+def require_boto3() -> None:
+    """See that what talks to AWS is installed.
+
+    Raises:
+        InputError: it is not.
+    """
+    if find_spec("boto3") is None:
+        raise InputError("expected the package boto3, found none", hint="pip install 'geodl[aws]' brings it")
+
+
 @contextmanager
 def opened_stack(name: str) -> Iterator[tuple["Stack", "Deployment"]]:
     """Give a stack and its deployment.
@@ -47,6 +59,7 @@ def opened_stack(name: str) -> Iterator[tuple["Stack", "Deployment"]]:
         InputError: there is none of this name, or no leave to look.
         UnavailableError: AWS does not answer.
     """
+    require_boto3()
     from geodl_core.service.aws.stack import read_stack, stack_deployment
 
     stack = read_stack(name)

@@ -9,6 +9,7 @@ import click
 
 from geodl_core.cli.aws_options import STACK_OPTIONS, opened_stack, say
 from geodl_core.cli.job_options import with_options
+from geodl_core.errors import UnavailableError
 
 if TYPE_CHECKING:
     from geodl_core.service.aws.executions import Deployment
@@ -42,7 +43,13 @@ def status(run_id: str | None, as_json: bool, is_watching: bool, stack: str) -> 
     """
     with opened_stack(stack) as (found, deployment):
         while True:
-            told = _told(found, deployment, run_id, as_json=as_json)
+            try:
+                told = _told(found, deployment, run_id, as_json=as_json)
+            except UnavailableError as error:
+                if not is_watching:
+                    raise
+                # Who watches wants to see it come back.
+                told = [f"error: {error.message}"]
             if is_watching and not as_json:
                 click.clear()
             for line in told:

@@ -2,7 +2,7 @@
 
 import click
 
-from geodl_core.cli.aws_options import STACK_OPTIONS, say
+from geodl_core.cli.aws_options import STACK_OPTIONS, require_boto3, say
 from geodl_core.cli.job_options import with_options
 from geodl_core.errors import InputError
 
@@ -32,6 +32,7 @@ def token(name: str | None, scopes: tuple[str, ...], is_list: bool, removed: str
       geodl aws token --list
       geodl aws token --remove field-office
     """
+    require_boto3()
     from geodl_core.service.aws.stack import read_stack
     from geodl_core.service.aws.token_secret import add_secret_token, list_secret_tokens, remove_secret_token
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geodl_core.cli.aws_options import STACK_OPTIONS, say, tell
+from geodl_core.cli.aws_options import STACK_OPTIONS, require_boto3, say, tell
 from geodl_core.cli.job_options import with_options
 from geodl_core.errors import InputError
 
@@ -59,6 +59,7 @@ def deploy(stack: str, is_removal: bool, with_data: bool, **options: Any) -> Non
       geodl deploy --catalog-url https://stac.example.com/v1 --model landcover.emd
       geodl deploy --remove
     """
+    require_boto3()
     if is_removal:
         from geodl_core.cli.deploy_remove import remove_stack
 
@@ -135,7 +136,8 @@ def _wanted(source: "Source", name: str, options: Mapping[str, Any]) -> tuple["W
     account = read_account()
     tell(f"account  {account.id}, {account.region}, as {account.caller}")
     told = require_ready(name)
-    wanted = Wanted(name, choose_parameters(source, given, told), read_pairs(options["tags"], "--tag"))
+    chosen, tags = choose_parameters(source, given, told), read_pairs(options["tags"], "--tag")
+    wanted = Wanted(name, chosen, tags, account.repository(name))
     for image in require_images(wanted.parameters):
         tell(f"note: whether {image} is there cannot be told: it does not lie in ECR")
     return wanted, told is None

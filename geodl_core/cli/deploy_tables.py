@@ -64,7 +64,8 @@ def print_outputs(stack: "Stack", steps: Iterable[str]) -> None:
     for label, name in OUTPUTS:
         value = getattr(stack, name)
         if value:
-            say(f"{label:<10} {value}")
+            # As it is: behind the # of a link is where it leads to.
+            click.echo(f"{label:<10} {value}")
     say("next")
     for step in steps:
         say(f"  {step}")

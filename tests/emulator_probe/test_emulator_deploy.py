@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import boto3
@@ -32,7 +33,10 @@ Resources:
       AttributeDefinitions: [{AttributeName: pk, AttributeType: S}]
   Answer:
     Type: AWS::Serverless::Function
-    Properties: {Handler: app.handler, Runtime: python3.11, CodeUri: functions/answer}
+    Properties: {Handler: app.handler, Runtime: RUNTIME, CodeUri: functions/answer}
+  Container:
+    Type: AWS::Serverless::Function
+    Properties: {PackageType: Image, ImageUri: !Ref CpuImage, ImageConfig: {Command: [app.handler]}}
   Machine:
     Type: AWS::Serverless::StateMachine
     Properties:
@@ -63,6 +67,12 @@ def deploy(*words):
     done = geodl_here("deploy", *words)
     assert done.returncode == 0, done.stderr
     return [line.rstrip() for line in done.stdout.splitlines()]
+
+
+def runtime():
+    """The Python that is surely there for sam to build with: its own."""
+    code = "import sys; print('python{}.{}'.format(*sys.version_info))"
+    return subprocess.run([SAM / "python", "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def first_error(done):
@@ -180,13 +190,13 @@ def test_sam_itself_builds_and_deploys(checkout, monkeypatch):
     place = checkout.folder / "functions" / "answer"
     place.mkdir(parents=True)
     (place / "app.py").write_text("def handler(event, context):\n    return {}\n")
-    (checkout.folder / "template.yaml").write_text(SERVERLESS)
+    (checkout.folder / "template.yaml").write_text(SERVERLESS.replace("RUNTIME", runtime()))
     monkeypatch.setenv("PATH", f"{SAM}:{Path(os.environ['PATH'])}")
     monkeypatch.setenv("SAM_CLI_TELEMETRY", "0")
     monkeypatch.setenv("HOME", str(checkout.root))
     wanted = '{"collection": ["sentinel-2 l2a", "b,c"]}'
     lines = deploy(*IMAGE, "--allow-dirty", "--yes", "--parameter", f"ForeignFilter={wanted}")
-    assert "+  Answer       Lambda::Function" in lines
+    assert "+  Answer         Lambda::Function" in lines
     stack = read_stack(checkout.name)
     assert stack.catalog_url == wanted
     assert stack.parameters["CpuImage"] == "geodl:cpu"

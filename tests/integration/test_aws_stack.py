@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import boto3
 import pytest
@@ -10,6 +11,7 @@ from botocore.exceptions import ClientError
 from cloud import client
 from geodl_core.errors import InputError, UnavailableError
 from geodl_core.service.aws.account import account_errors
+from geodl_core.service.aws.source import parse_template
 from geodl_core.service.aws.stack import OUTPUTS, Stack, read_stack, stack_deployment
 from stacks import stack_of
 
@@ -35,6 +37,12 @@ def test_every_output_has_its_field():
     in_snake_case = {re.sub(r"(?<!^)(?=[A-Z])", "_", key).lower() for key in OUTPUTS}
     assert in_snake_case == set(OUTPUTS.values())
     assert set(Stack.__dataclass_fields__) - in_snake_case == {"name", "status", "parameters"}
+
+
+def test_the_template_has_these_outputs():
+    """What the template tells is what is looked for, and the other way round."""
+    template = parse_template((Path(__file__).parents[2] / "template.yaml").read_text(encoding="utf-8"))
+    assert set(template["Outputs"]) == set(OUTPUTS)
 
 
 def test_a_stack_that_is_not_there_is_named(cloud):

@@ -63,7 +63,7 @@ def queues_of(stack: Stack) -> list[str]:
         pages = client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=stack.name)
         entries = [entry for page in pages for entry in page["StackResourceSummaries"]]
     found = [entry.get("PhysicalResourceId") for entry in entries if entry["ResourceType"] == QUEUE]
-    return sorted({name for name in (stack.shard_queue, stack.merge_queue, *found) if name})
+    return sorted({name for name in (stack.shard_queue, stack.urgent_queue, stack.merge_queue, *found) if name})
 
 
 def count_jobs(stack: Stack) -> Mapping[str, int]:

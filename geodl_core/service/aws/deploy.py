@@ -38,6 +38,14 @@ class Account:
     caller: str
     """ARN of the user or role."""
 
+    def repository(self, name: str) -> str:
+        """Return the address that a repository of this name has in ECR.
+
+        Args:
+            name: of the repository, which need not be there.
+        """
+        return f"{self.id}.dkr.ecr.{self.region}.amazonaws.com/{name.lower()}"
+
 
 def read_account() -> Account:
     """Return the account that credentials lead to.

@@ -31,6 +31,9 @@ class Wanted:
     parameters: Mapping[str, str]
     """Those that are set; others keep what they have, or their default."""
     tags: Mapping[str, str]
+    repository: str
+    """Any address of a repository in ECR: sam asks for one where a function is a container, and pushes nothing to it,
+    as the template names containers by parameters."""
 
 
 def find_sam() -> str:
@@ -86,7 +89,7 @@ def lay_out(source: Source, sam: str, wanted: Wanted, say: Say) -> str | None:
         raise InputError(f"{template}: expected what sam built, found nothing", hint="leave --no-build out")
     command = [sam, "deploy", "--template-file", str(template), "--stack-name", wanted.stack, "--resolve-s3"]
     command += ["--capabilities", *CAPABILITIES, "--no-execute-changeset", "--no-confirm-changeset"]
-    command += ["--no-fail-on-empty-changeset", "--no-progressbar"]
+    command += ["--no-fail-on-empty-changeset", "--no-progressbar", "--image-repository", wanted.repository]
     if wanted.parameters:
         command += [
             "--parameter-overrides",

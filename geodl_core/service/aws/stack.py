@@ -23,6 +23,7 @@ OUTPUTS = {
     "StacApi": "stac_api",
     "RunsApi": "runs_api",
     "ShardQueue": "shard_queue",
+    "UrgentQueue": "urgent_queue",
     "MergeQueue": "merge_queue",
     "ScanFunction": "scan_function",
     "ScheduleGroup": "schedule_group",
@@ -65,6 +66,8 @@ class Stack:
     runs_api: str = ""
     shard_queue: str = ""
     """ARNs of Batch's queues."""
+    urgent_queue: str = ""
+    """Of shards' jobs that go first."""
     merge_queue: str = ""
     scan_function: str = ""
     schedule_group: str = ""
