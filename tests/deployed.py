@@ -51,11 +51,15 @@ class Stack:
 
 
 def images(setup: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """How jobs and functions of the containers run here: by the program that is tested."""
-    shared = {"PATH": f"{VENV}:{os.defpath}", **setup}
-    return {
-        pattern: {"entrypoint": [str(VENV / "geodl")], "env": shared} for pattern in ("geodl-gpu:*", "*/geodl-cpu:*")
+    """How jobs and functions of the containers run here: by the program that is tested, on the processor."""
+    merges = {"/opt/functions/merge_vector": str(ROOT / "functions" / "merge_vector")}
+    image = {
+        # The template asks jobs on GPUs for CUDA, and there is none.
+        "entrypoint": ["/usr/bin/env", "GEODL_PROVIDER=cpu", str(VENV / "geodl")],
+        "env": {"PATH": f"{VENV}:{os.defpath}", **setup},
+        "folders": merges,
     }
+    return {"geodl-gpu:*": image, "*/geodl-cpu:*": image}
 
 
 @contextmanager
