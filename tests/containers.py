@@ -28,7 +28,7 @@ ALL = "all"
 """Scenes that have no file of their own."""
 FAULTS = "CONTAINER_FAULTS"
 HEAVY = (
-    "boto3", "onnx", "onnxruntime", "pyogrio", "rasterio", "rich.progress", "geodl_core.cli.job_options",
+    "boto3", "onnx", "pyogrio", "rasterio", "rich.progress", "geodl_core.cli.job_options",
     "geodl_core.cli.main", "geodl_core.cli.progress", "geodl_core.cli.run", "geodl_core.cli.stages",
     "geodl_core.engine.merge_plan", "geodl_core.engine.run_tasks", "geodl_core.engine.run_scene",
     "geodl_core.io.remote.access", "geodl_core.io.remote.egress", "geodl_core.io.remote.http",
@@ -42,12 +42,11 @@ class Containers:
     place: Path
     faults: Path
 
-    def image(self, setup: Mapping[str, str]) -> dict[str, Any]:
-        """How an image runs so, for the emulator."""
-        return {
-            "entrypoint": [sys.executable, "-I", "-S", "-B", str(TESTS / "container.py"), str(self.place)],
-            "env": {**setup, FAULTS: str(self.faults)},
-        }
+    def image(self, known: Mapping[str, Any]) -> dict[str, Any]:
+        """How an image runs so, for the emulator; its entry point ends with the program `geodl` as it is known."""
+        *before, _ = known["entrypoint"]
+        instead = [sys.executable, "-I", "-S", "-B", str(TESTS / "container.py"), str(self.place)]
+        return {**known, "entrypoint": [*before, *instead], "env": {**known["env"], FAULTS: str(self.faults)}}
 
     def hurt(self, scene: str, **attempts: Sequence[Mapping[str, Any]]) -> None:
         """Say how the attempts of a scene's jobs end, by the job's command; attempts beyond those are left alone."""
@@ -155,10 +154,9 @@ def _fault(folder: Path) -> Mapping[str, Any]:
     if not any(folder.iterdir()):
         return {}
     command, plan = sys.argv[1:3]
-    path = folder / f"{_scene(plan)}.json"
-    attempts = json.loads((path if path.exists() else folder / f"{ALL}.json").read_text()) if any(
-        one.exists() for one in (path, folder / f"{ALL}.json")
-    ) else {}  # fmt: skip
+    paths = (folder / f"{_scene(plan)}.json", folder / f"{ALL}.json")
+    path = next((one for one in paths if one.exists()), None)
+    attempts = json.loads(path.read_text()) if path else {}
     number = int(os.environ["AWS_BATCH_JOB_ATTEMPT"])
     chosen = attempts.get(command, [])
     return chosen[number - 1] if number <= len(chosen) else {}

@@ -73,11 +73,7 @@ def process_of(job: Mapping[str, Any]) -> int:
 def results_of(stack: Stack, scene: str) -> list[dict[str, Any]]:
     """The Items of the STAC API that were made of a scene."""
     features = ask(stack, "StacApi", "/search?limit=1000").document["features"]
-    return [one for one in features if any(_is_of(link, scene) for link in one["links"])]
-
-
-def _is_of(link: Mapping[str, str], scene: str) -> bool:
-    return link["rel"] == "derived_from" and link["href"].rpartition("/")[2].removesuffix(".json") == scene
+    return [one for one in features if one["properties"]["geodl:source"].rpartition("/")[2] == scene]
 
 
 def messages(stack: Stack, queue: str) -> int:

@@ -1,42 +1,24 @@
 """Write what a detector's shards found: GeoParquet and other formats, preview and definition."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from geodl_core.domain.detection.choice import SCENE_CRS, DetectionChoice, Format
+from geodl_core.domain.detection.choice import SCENE_CRS, DetectionChoice
 from geodl_core.domain.detection.detections import Detections
 from geodl_core.domain.detection.table import VectorFacts, VectorSpec
-from geodl_core.domain.plan.plan import tile_count
 from geodl_core.domain.result.object_facts import ObjectFacts
-from geodl_core.domain.result.result import (
-    EMD_NAME,
-    OBJECTS_FGB_NAME,
-    OBJECTS_GEOJSON_NAME,
-    OBJECTS_GPKG_NAME,
-    OBJECTS_NAME,
-    PREVIEW_NAME,
-    DetectedScene,
-    StoredFile,
-)
+from geodl_core.domain.result.result import EMD_NAME, OBJECTS_NAME, PREVIEW_NAME, DetectedScene
+from geodl_core.engine.detected_scene import NAMES, choice_of, detected_scene, object_files
 from geodl_core.engine.merge_detections import merge_detections
 from geodl_core.engine.origin import Origin
 from geodl_core.engine.plan_scene import ScenePlan
 from geodl_core.engine.result_place import Task
-from geodl_core.engine.write_result import provenance_of, stored_file
-from geodl_core.errors import ModelError
+from geodl_core.engine.write_result import stored_file
 from geodl_core.io.store import write_bytes
 from geodl_core.io.vector.background import scene_background
 from geodl_core.io.vector.geoparquet import write_geoparquet
 from geodl_core.io.vector.preview import write_detections_preview
-
-NAMES: dict[Format, str] = {
-    "parquet": OBJECTS_NAME,
-    "gpkg": OBJECTS_GPKG_NAME,
-    "geojson": OBJECTS_GEOJSON_NAME,
-    "fgb": OBJECTS_FGB_NAME,
-}
 
 
 def write_detections(planned: ScenePlan, origin: Origin, tasks: Sequence[Task], folder: Path) -> DetectedScene:
@@ -47,7 +29,7 @@ def write_detections(planned: ScenePlan, origin: Origin, tasks: Sequence[Task], 
         StoreError: a file cannot be written.
     """
     found = merge_detections(planned, tasks)
-    choice = _choice(planned)
+    choice = choice_of(planned)
     spec = _spec(planned, origin, choice)
     # The catalog's own file has the same columns for every model and every user.
     written = write_geoparquet(folder / OBJECTS_NAME, found.detections, replace(spec, arcgis_fields=False))
@@ -61,37 +43,6 @@ def write_detections(planned: ScenePlan, origin: Origin, tasks: Sequence[Task], 
     write_bytes(folder / EMD_NAME, origin.emd_text)
     files = {name: stored_file(folder / name) for name in object_files(planned)}
     return detected_scene(planned, origin, _facts(written, found.largest_px, found.cut), files)
-
-
-def object_files(planned: ScenePlan) -> tuple[str, ...]:
-    """Return the files of a result, the Item apart."""
-    return (*(NAMES[each] for each in _choice(planned).formats), PREVIEW_NAME, EMD_NAME)
-
-
-def detected_scene(
-    planned: ScenePlan, origin: Origin, facts: ObjectFacts, files: Mapping[str, StoredFile]
-) -> DetectedScene:
-    """Return what is known of a result whose files are written."""
-    source = dict(origin.source)
-    # What the source covers is what was looked at; a mosaic's grid is all that is known of it.
-    footprint: dict[str, Any] | None = None if origin.others or planned.job.area else source.get("geometry")
-    is_whole = tile_count(planned.plan.grid, planned.plan.core_px) == 1
-    return DetectedScene(
-        provenance=provenance_of(planned, origin, files, footprint),
-        counts=facts.counts,
-        columns=facts.columns,
-        geometry_types=facts.geometry_types,
-        crs=facts.crs,
-        largest_px=facts.largest_px,
-        halo_px=None if is_whole else planned.plan.halo_px,
-        cut=facts.cut,
-    )
-
-
-def _choice(planned: ScenePlan) -> DetectionChoice:
-    if planned.job.detection is None:
-        raise ModelError(f"the model {planned.model.name}: expected a detector")
-    return planned.job.detection
 
 
 def _spec(planned: ScenePlan, origin: Origin, choice: DetectionChoice) -> VectorSpec:

@@ -8,6 +8,7 @@ from typing import Any
 from geodl_core.domain.detection.table import Column
 from geodl_core.domain.result.object_facts import ObjectFacts
 from geodl_core.domain.result.result import DetectedScene, Result, StoredFile
+from geodl_core.engine.detected_scene import detected_scene, object_files
 from geodl_core.engine.open_worker import products_of
 from geodl_core.engine.origin import Origin
 from geodl_core.engine.plan_scene import ScenePlan
@@ -45,8 +46,6 @@ def result_files(planned: ScenePlan) -> tuple[str, ...]:
     """Return the files of a result, the Item apart."""
     if planned.model.detector is None:
         return file_names(products_of(planned))
-    from geodl_core.engine.write_detections import object_files  # noqa: PLC0415  # as above
-
     return object_files(planned)
 
 
@@ -54,8 +53,6 @@ def scene_of(planned: ScenePlan, origin: Origin, facts: SceneFacts, files: Mappi
     """Return what is known of a result whose files are written."""
     if facts.objects is None:
         return classified_scene(planned, origin, facts.counts, files, facts.footprint)
-    from geodl_core.engine.write_detections import detected_scene  # noqa: PLC0415  # as above
-
     return detected_scene(planned, origin, facts.objects, files)
 
 

@@ -68,7 +68,7 @@ def hurt(box, server, tmp_path_factory):
     Step Functions waits a fifth of the time that the state machines say, before it tries something again.
     """
     folder = tmp_path_factory.mktemp("hurt")
-    images = {pattern: {**image, **box.image(image["env"])} for pattern, image in deployed.images({}).items()}
+    images = {pattern: box.image(image) for pattern, image in deployed.images({}).items()}
     setup = launch.Setup(
         images=images, gpus=2, vcpus=8, functions=4, environment={"SFN_WAIT_SCALE": str(deployed.WAIT_SCALE)}
     )

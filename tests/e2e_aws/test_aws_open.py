@@ -45,7 +45,8 @@ def test_an_item_on_the_topic_becomes_an_item_of_the_api(watched, sources, tmp_p
     answer = ask(watched, "StacApi", f"/search?collections=geodl-{name}")
     (result,) = answer.document["features"]
     assert (answer.status, result["id"]) == (200, run["result"]["id"])
-    derived = [link["href"] for link in result["links"] if link["rel"] == "derived_from"]
-    assert any(href.endswith(f"one-of-{name}") for href in derived), derived
+    assert result["properties"]["geodl:source"] == f"{name}-scenes/one-of-{name}"
+    hrefs = [link["href"] for link in result["links"]] + [asset["href"] for asset in result["assets"].values()]
+    assert all("://" in href for href in hrefs), hrefs
     here = local_files(watched, item, sources[name] / "net.emd", tmp_path / "here", *BANDS[name])
     assert result_files(watched, run["result"]) == here

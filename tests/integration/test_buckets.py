@@ -13,6 +13,7 @@ import requests
 from moto.server import ThreadedMotoServer
 
 from geodl_core.domain.place.href import with_notes
+from geodl_core.errors import ItemError, StoreError
 from geodl_core.io.remote import objects
 from geodl_core.io.remote.access import access_in_force
 from geodl_core.io.remote.egress import EgressProxy
@@ -158,3 +159,23 @@ def test_the_role_of_a_machine_is_asked_for_past_the_proxy(
             assert way.proxy.served == len(site.paths)
         assert machine.paths
         assert all("ASIAROLE" in headers["Authorization"] for headers in site.headers)
+
+
+def test_an_object_that_is_gone_is_no_matter_of_time(
+    tmp_path: Path, scene: np.ndarray, moto: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is not in a bucket fails for ever, what a store refuses or cannot give now may come; each says so."""
+    codes = {403: b"AccessDenied", 503: b"SlowDown"}
+    with access_in_force(settings(monkeypatch, {**OWN, "AWS_ENDPOINT_URL": moto}).access):
+        for gone in ("s3://bucket/gone.tif", "s3://nobody/gone.tif"):
+            with pytest.raises(ItemError, match=f"asset image: {gone} is not there"):
+                read(gone)
+    for status, words in ((403, "access is refused"), (503, "cannot be opened as a raster now")):
+        body = b"<Error><Code>%s</Code><Message>no</Message></Error>" % codes[status]
+        with website(lambda handler: send(handler, status, body)) as site:  # noqa: B023  # asked within the loop
+            endpoint = {**OWN, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{site.port}"}
+            with (
+                access_in_force(settings(monkeypatch, endpoint).access),
+                pytest.raises(StoreError, match=words),
+            ):
+                read(f"s3://bucket/{status}.tif")

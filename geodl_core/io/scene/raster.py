@@ -11,7 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import rasterio
-from rasterio._err import CPLE_BaseError  # what GDAL raises where rasterio gives it no class of its own
+from rasterio._err import (  # what GDAL raises where rasterio gives it no class of its own
+    CPLE_AWSAccessDeniedError,
+    CPLE_AWSBucketNotFoundError,
+    CPLE_AWSObjectNotFoundError,
+    CPLE_BaseError,
+)
 from rasterio.crs import CRS
 from rasterio.enums import MaskFlags
 from rasterio.env import ensure_env_with_credentials
@@ -49,6 +54,7 @@ REMOTE_HINTS = {
     "az://": "are credentials and the account set, or GEODL_ANONYMOUS?",
 }
 HTTP_HINT = "is the network there, the link still signed, and the file a GeoTIFF or JPEG 2000? Copy others first"
+NO_OBJECT = (CPLE_AWSObjectNotFoundError, CPLE_AWSBucketNotFoundError)
 COARSEST_FACTOR = 8
 """The pre-scan reads overviews no coarser than this: what it can overlook is smaller than 8 pixels of the band read."""
 PRESCAN_PIXELS = 1 << 28
@@ -239,7 +245,7 @@ def open_raster(href: str, asset: str, **options: Any) -> Any:
                 return (open_remote if is_file else rasterio.open)(_place(href, asset), **options)
         except (RasterioIOError, CPLE_BaseError) as error:
             if is_last or not renew_refused(href, asset):
-                raise _opening_error(href, asset) from error
+                raise _opening_error(href, asset, error) from error
     raise AssertionError("the last try returns or raises")
 
 
@@ -256,9 +262,15 @@ def open_remote(href: str, **options: Any) -> Any:
     return rasterio.DatasetReader(href, driver=list(REMOTE_DRIVERS), sharing=False, **options)
 
 
-def _opening_error(href: str, asset: str) -> ItemError | StoreError:
+def _opening_error(href: str, asset: str, error: Exception) -> ItemError | StoreError:
     shown = hide_secrets(href)
     if is_remote(href):
+        # Of an object store GDAL knows why, unlike of a web server.
+        told = error.__cause__ or error
+        if isinstance(told, NO_OBJECT):
+            return ItemError(f"asset {asset}: {shown} is not there")
+        if isinstance(told, CPLE_AWSAccessDeniedError):
+            return StoreError(f"asset {asset}: {shown}: access is refused", hint=REMOTE_HINTS.get(href[:5], HTTP_HINT))
         explain_refusal(href, asset)
         if href.startswith(("http://", "https://")):
             from geodl_core.io.remote.http import is_there  # noqa: PLC0415  # 0.1 s to import, for what fails alone

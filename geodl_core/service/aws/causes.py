@@ -52,6 +52,8 @@ PLAIN = {
     "States.ExceedToleratedFailureThreshold": "a shard failed",
 }
 SPOT = "Host EC2"
+JOB = re.compile(r"[0-9a-f]{64}-\d+-(?P<part>\d+|merge)")
+"""Names of a run's jobs, as the state machine gives them."""
 SAID = re.compile(r"^error: (?P<text>.+)$", re.MULTILINE)
 """What `geodl` writes last, where it fails on purpose."""
 
@@ -127,10 +129,18 @@ def _of_job(told: Mapping[str, Any]) -> Failure:
         kind, reason = UnavailableError, "its machine was taken away (Spot)"
     said = "; ".join(filter(None, (scrub(reason), "" if status.startswith("Essential container") else status)))
     ended = f"exit code {code}" if code is not None else "it was never started"
-    name = str(told.get("JobName") or "job")
+    name = _shown_name(str(told.get("JobName") or "job"))
     message = f"{name}: {ended}{f', in {tries} tries' if tries > 1 else ''}{f': {said}' if said else ''}"
     stream = log if isinstance(log, str) else None
     return Failure("States.TaskFailed" if kind is None else kind.__name__, message[:MOST_TEXT], stream)
+
+
+def _shown_name(name: str) -> str:
+    """Return what a job is called for a person, who knows the run: its number, or what it does."""
+    match = JOB.fullmatch(name)
+    if match is None:
+        return name
+    return f"shard {match['part']}" if match["part"].isdigit() else match["part"]
 
 
 def _object(text: str) -> Mapping[str, Any]:

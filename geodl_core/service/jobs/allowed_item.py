@@ -15,11 +15,16 @@ from geodl_core.io.stac import item_href, parse_item
 def allowed_item(item: Mapping[str, Any], local_roots: tuple[Path, ...]) -> dict[str, Any]:
     """Return an Item of unknown origin as STAC 1.1, by whose hrefs its assets are read under the access in force.
 
+    An Item that names no address of its own has none: a result tells it by Collection and id alone then.
+
     Raises:
         ItemError: no Item that can be read, or a raster that lies neither in these folders nor at a public URL.
     """
     require_placed(item)
-    parsed = parse_item(dict(item), item_href(dict(item)) or f"./{item.get('id')}.json")
+    named = item_href(dict(item))
+    parsed = parse_item(dict(item), named or f"./{item.get('id')}.json")
+    if named is None:
+        parsed["links"] = [link for link in parsed["links"] if link.get("rel") != "self"]
     access = way().access
     prepared = reachable_item(parsed, access, is_local=not access.is_service)
     for asset, href in {band.asset: band.href for band in read_scene(prepared).bands}.items():
