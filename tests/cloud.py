@@ -11,9 +11,9 @@ from typing import Any
 import boto3
 from moto.server import ThreadedMotoServer
 
-from geodl_core.service.aws.executions import Deployment
-from geodl_core.service.aws.layout import Bucket
-from geodl_core.service.aws.ledger import BY_STATE, DynamoLedger
+from geodl_core.aws.ledger.ledger import BY_STATE, DynamoLedger
+from geodl_core.aws.site.executions import Deployment
+from geodl_core.aws.site.layout import Bucket
 
 DAY_S = 86_400
 NOON = 20_000.5 * DAY_S

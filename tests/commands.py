@@ -4,11 +4,12 @@ import io
 import json
 import os
 import subprocess
-import sys
+import tempfile
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from forks import Forked
 from geodl_core.cli.main import geodl as command
 from geodl_core.cli.main import guarded
 
@@ -17,16 +18,15 @@ PATIENCE_S = 280
 
 def geodl(*arguments: object, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
     """Run `geodl` in a process of its own."""
-    command = [sys.executable, "-W", "ignore", "-c", "from geodl_core.cli.main import main; main()"]
-    return subprocess.run(
-        [*command, *map(str, arguments)],
-        cwd=cwd,
-        env={**os.environ, **env},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        process = Forked(arguments, (subprocess.DEVNULL, out, err), {**os.environ, **env}, cwd)
+        try:
+            code = process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        printed = [file.seek(0) or file.read() for file in (out, err)]
+    return subprocess.CompletedProcess(process.args, code, *printed)
 
 
 def run_json(*arguments: object, cwd: Path | None = None, **env: str) -> dict[str, Any]:

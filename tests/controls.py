@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cloud import Cloud, client
+from geodl_core.aws.site.documents import write_document
+from geodl_core.aws.site.layout import model_item_url
+from geodl_core.aws.watches.controls import Controls
+from geodl_core.aws.watches.schedules import Scheduling
 from geodl_core.domain.watch.watch import Watch, read_watch
-from geodl_core.service.aws.controls import Controls
-from geodl_core.service.aws.documents import write_document
-from geodl_core.service.aws.layout import model_item_url
-from geodl_core.service.aws.schedules import Scheduling
 
 ACCOUNT = "123456789012"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/schedules"

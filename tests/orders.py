@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
+from forks import Forked
 from geodl_core.catalog.api.responses import answer_errors
 from geodl_core.catalog.model_versions import reference
 from geodl_core.catalog.models import add_model
@@ -31,7 +31,6 @@ from networks import conv_network, write_emd
 from runs import NOW
 from scenes import write_scene
 
-COMMAND = [sys.executable, "-W", "ignore", "-c", "from geodl_core.cli.main import main; main()"]
 OPTIONS = {"arguments": {"tile_size": 96}, "bands": {"0": "image:1", "1": "image:2"}}
 PATIENCE_S = 60
 
@@ -81,22 +80,19 @@ def run_now(works: Works, run_id: str) -> Run:
         return read_run(ledger, run_id)
 
 
-def start_worker(works: Works, *options: object, **env: str) -> subprocess.Popen[str]:
+def start_worker(works: Works, *options: object, **env: str) -> Forked:
     """Start `geodl worker` as a process of its own; without --catalog or --server it works on the catalog."""
     words = [str(option) for option in options]
     if "--server" not in words:
         words = ["--catalog", works.catalog, "--out", str(works.out), *words]
-    return subprocess.Popen(
-        [*COMMAND, "worker", "--threads", "1", *words],
-        env={**os.environ, "GEODL_CACHE": str(works.folder / "cache"), **env},
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stdin=subprocess.PIPE,
-        text=True,
+    return Forked(
+        ["worker", "--threads", "1", *words],
+        (subprocess.PIPE, subprocess.DEVNULL, subprocess.PIPE),
+        {**os.environ, "GEODL_CACHE": str(works.folder / "cache"), **env},
     )
 
 
-def end(worker: subprocess.Popen[str], number: int = signal.SIGTERM) -> str:
+def end(worker: Forked, number: int = signal.SIGTERM) -> str:
     """Send a signal, wait for the end, and return what the worker wrote."""
     worker.send_signal(number)
     _, errors = worker.communicate(timeout=PATIENCE_S)

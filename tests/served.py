@@ -2,27 +2,21 @@
 
 import os
 import subprocess
-import sys
 from contextlib import contextmanager
 from pathlib import Path
 
+from forks import Forked
+
 ROOT = Path(__file__).parents[1]
-GEODL = [sys.executable, "-c", "from geodl_core.cli.main import main; main()"]
-SERVE = [*GEODL, "serve", "--port", "0"]
 
 
 @contextmanager
 def serving(catalog, log, *arguments, workers=0, **env):
     """A server of a catalog, killed at the end where it is still there; yields its process and address."""
+    words = ["serve", "--port", "0", "--catalog", catalog, "--workers", workers, *arguments]
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(ROOT), **env}
     with log.open("wb") as errors:
-        process = subprocess.Popen(
-            [*SERVE, "--catalog", str(catalog), "--workers", str(workers), *map(str, arguments)],
-            cwd=log.parent,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            env={**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(ROOT), **env},
-        )
+        process = Forked(words, (subprocess.DEVNULL, subprocess.PIPE, errors), environment, log.parent)
     try:
         assert process.stdout
         url = process.stdout.readline().strip()

@@ -9,11 +9,11 @@ from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2,
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from mangum import Mangum
 
-from geodl_core.service.aws.api_app import create_api
-from geodl_core.service.aws.catalogs import catalog_opener
-from geodl_core.service.aws.clients import client, open_bucket, open_ledger
-from geodl_core.service.aws.publish import Topic, publish_outbox
-from geodl_core.service.aws.secrets import token_reader
+from geodl_core.aws.api.api_app import create_api
+from geodl_core.aws.site.catalogs import catalog_opener
+from geodl_core.aws.site.clients import client, open_bucket, open_ledger
+from geodl_core.aws.site.secrets import token_reader
+from geodl_core.aws.topics.publish import Topic, publish_outbox
 from geodl_core.settings import AwsSettings
 
 logger, metrics, tracer = Logger(), Metrics(), Tracer(patch_modules=("botocore",))

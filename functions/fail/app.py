@@ -6,8 +6,8 @@ from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from geodl_core.service.aws.clients import client, open_ledger
-from geodl_core.service.aws.fail_stage import fail_stage
+from geodl_core.aws.site.clients import client, open_ledger
+from geodl_core.aws.steps.fail_stage import fail_stage
 from geodl_core.settings import AwsSettings
 
 logger, metrics, tracer = Logger(), Metrics(), Tracer(patch_modules=("botocore",))

@@ -9,9 +9,9 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from geodl_core.service.aws.catalogs import catalog_lookup, catalog_opener
-from geodl_core.service.aws.clients import client, open_deployment
-from geodl_core.service.aws.ingest import Known, ingest
+from geodl_core.aws.site.catalogs import catalog_lookup, catalog_opener
+from geodl_core.aws.site.clients import client, open_deployment
+from geodl_core.aws.steps.ingest import Known, ingest
 from geodl_core.settings import AwsSettings, Settings, hold_access
 
 logger, metrics, tracer = Logger(), Metrics(), Tracer(patch_modules=("botocore",))

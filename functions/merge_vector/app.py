@@ -6,7 +6,7 @@ from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from geodl_core.service.aws.merge_stage import merge_stage
+from geodl_core.aws.steps.merge_stage import merge_stage
 from geodl_core.settings import Settings, hold_access
 
 logger, metrics, tracer = Logger(), Metrics(), Tracer(patch_modules=("botocore",))

@@ -7,9 +7,9 @@ from aws_lambda_powertools import Logger, Tracer
 from aws_lambda_powertools.utilities.data_classes import CloudFormationCustomResourceEvent, event_source
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from geodl_core.service.aws.clients import client
-from geodl_core.service.aws.migrate import migrate_stage
-from geodl_core.service.aws.secrets import catalog_reader
+from geodl_core.aws.site.clients import client
+from geodl_core.aws.site.secrets import catalog_reader
+from geodl_core.aws.steps.migrate import migrate_stage
 from geodl_core.settings import AwsSettings
 
 logger, tracer = Logger(), Tracer(patch_modules=("botocore",))

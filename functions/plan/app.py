@@ -6,8 +6,8 @@ from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from geodl_core.service.aws.clients import client, open_bucket, open_ledger
-from geodl_core.service.aws.plan_stage import StageSite, plan_stage
+from geodl_core.aws.site.clients import client, open_bucket, open_ledger
+from geodl_core.aws.steps.plan_stage import StageSite, plan_stage
 from geodl_core.settings import AwsSettings, Settings, hold_access
 
 logger, metrics, tracer = Logger(), Metrics(), Tracer(patch_modules=("botocore",))

@@ -8,9 +8,9 @@ from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from geodl_core.service.aws.catalogs import catalog_opener
-from geodl_core.service.aws.clients import client, open_bucket, open_ledger
-from geodl_core.service.aws.publish import Topic, publish_event
+from geodl_core.aws.site.catalogs import catalog_opener
+from geodl_core.aws.site.clients import client, open_bucket, open_ledger
+from geodl_core.aws.topics.publish import Topic, publish_event
 from geodl_core.settings import AwsSettings
 
 logger, metrics, tracer = Logger(), Metrics(), Tracer(patch_modules=("botocore",))

@@ -8,10 +8,10 @@ from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from geodl_core.service.aws.clients import client, open_deployment
-from geodl_core.service.aws.controls import open_controls
-from geodl_core.service.aws.runs_api import ROUTES, Door, answer
-from geodl_core.service.aws.secrets import token_reader
+from geodl_core.aws.api.runs_api import ROUTES, Door, answer
+from geodl_core.aws.site.clients import client, open_deployment
+from geodl_core.aws.site.secrets import token_reader
+from geodl_core.aws.watches.controls import open_controls
 from geodl_core.settings import AwsSettings
 
 logger, metrics, tracer, app = Logger(), Metrics(), Tracer(patch_modules=("botocore",)), APIGatewayHttpResolver()

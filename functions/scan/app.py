@@ -7,9 +7,9 @@ from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from geodl_core.service.aws.clients import open_deployment
-from geodl_core.service.aws.ingest import Known
-from geodl_core.service.aws.scan import Turn, scan_stage
+from geodl_core.aws.site.clients import open_deployment
+from geodl_core.aws.steps.ingest import Known
+from geodl_core.aws.steps.scan import Turn, scan_stage
 from geodl_core.settings import AwsSettings, Settings, hold_access
 
 logger, metrics, tracer = Logger(), Metrics(), Tracer(patch_modules=("botocore",))

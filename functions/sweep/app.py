@@ -7,10 +7,10 @@ from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from geodl_core.service.aws.clients import open_deployment
-from geodl_core.service.aws.controls import open_controls
-from geodl_core.service.aws.sweep import sweep
-from geodl_core.service.aws.tend import tend
+from geodl_core.aws.site.clients import open_deployment
+from geodl_core.aws.steps.sweep import sweep
+from geodl_core.aws.steps.tend import tend
+from geodl_core.aws.watches.controls import open_controls
 from geodl_core.settings import AwsSettings
 
 logger, metrics, tracer = Logger(), Metrics(), Tracer(patch_modules=("botocore",))

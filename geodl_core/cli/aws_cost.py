@@ -13,9 +13,9 @@ from geodl_core.cli.plan_cost import PRICES_HELP, cost_table, dollars, duration,
 from geodl_core.errors import GeodlError
 
 if TYPE_CHECKING:
-    from geodl_core.service.aws.prices import PriceTable
-    from geodl_core.service.aws.spending import Spending, Spent
-    from geodl_core.service.aws.stack import Stack
+    from geodl_core.aws.cost.prices import PriceTable
+    from geodl_core.aws.operate.spending import Spending, Spent
+    from geodl_core.aws.site.stack import Stack
 
 MOST_NAME = 16
 
@@ -38,9 +38,9 @@ def cost(days: int, prices: Path | None, is_billed: bool, as_json: bool, stack: 
       geodl aws cost --days 30 --billed
       geodl aws cost --prices ours.toml --json
     """
-    from geodl_core.service.aws.prices import read_prices
-    from geodl_core.service.aws.spending import spending
-    from geodl_core.service.aws.stack_setup import stack_setup
+    from geodl_core.aws.cost.prices import read_prices
+    from geodl_core.aws.cost.stack_setup import stack_setup
+    from geodl_core.aws.operate.spending import spending
 
     table = read_prices(prices)
     with opened_stack(stack) as (found, deployment):
@@ -61,7 +61,7 @@ def _bill(stack: "Stack", days: int) -> dict[str, float] | None:
     """Return what Cost Explorer says, None where it may not be asked or knows nothing of the stack."""
     from datetime import UTC, datetime
 
-    from geodl_core.service.aws.spending import billed
+    from geodl_core.aws.operate.spending import billed
 
     try:
         found = billed(stack, datetime.now(UTC), days)

@@ -9,9 +9,9 @@ from geodl_core.cli.job_options import with_options
 from geodl_core.errors import InputError
 
 if TYPE_CHECKING:
-    from geodl_core.service.aws.dead_letters import Letter, Reason
-    from geodl_core.service.aws.executions import Deployment
-    from geodl_core.service.aws.stack import Stack
+    from geodl_core.aws.operate.dead_letters import Letter, Reason
+    from geodl_core.aws.site.executions import Deployment
+    from geodl_core.aws.site.stack import Stack
 
 
 @click.command("replay-dlq", short_help="Replay dead letters.")
@@ -44,8 +44,8 @@ def replay_dlq(dry_run: bool, limit: int | None, purge: bool, yes: bool, stack: 
 
 def _go_through(stack: "Stack", deployment: "Deployment", limit: int | None, mode: str) -> None:
     """Show dead letters, and replay or delete them."""
-    from geodl_core.service.aws.dead_letters import delete, letters_of, replay, show_again, why_dead
-    from geodl_core.service.aws.ingest import Known
+    from geodl_core.aws.operate.dead_letters import delete, letters_of, replay, show_again, why_dead
+    from geodl_core.aws.steps.ingest import Known
 
     known, looked_at, lasting, count = Known(), [], 0, 0
     try:
@@ -70,8 +70,8 @@ def _go_through(stack: "Stack", deployment: "Deployment", limit: int | None, mod
 
 
 def _show(letter: "Letter", reason: "Reason") -> None:
+    from geodl_core.aws.operate.dead_letters import shortened_body
     from geodl_core.domain.scan.windows import stamp
-    from geodl_core.service.aws.dead_letters import shortened_body
 
     say(f"{letter.id[:8]}  {stamp(letter.sent_s)[:19].replace('T', ' ')}  {reason.text}")
     if reason.is_lasting:

@@ -13,10 +13,10 @@ from geodl_core.cli.job_options import with_options
 from geodl_core.errors import InputError
 
 if TYPE_CHECKING:
-    from geodl_core.service.aws.executions import Deployment
-    from geodl_core.service.aws.ledger import CloudRun
-    from geodl_core.service.aws.run_lines import LogLine, Wanted
-    from geodl_core.service.aws.stack import Stack
+    from geodl_core.aws.ledger.ledger import CloudRun
+    from geodl_core.aws.operate.run_lines import LogLine, Wanted
+    from geodl_core.aws.site.executions import Deployment
+    from geodl_core.aws.site.stack import Stack
 
 PAUSE_S = 3.0
 LATE_S = 120.0
@@ -43,10 +43,10 @@ def logs(run_id: str, follow: bool, as_json: bool, **options: str) -> None:
       geodl aws logs 3f2a91c0 --shard 3
       geodl aws logs 3f2a91c0 --stage merge --json
     """
+    from geodl_core.aws.ledger.found_runs import find_run
+    from geodl_core.aws.ledger.ledger import read_run
+    from geodl_core.aws.operate.run_lines import Wanted
     from geodl_core.domain.run.state import FINAL
-    from geodl_core.service.aws.found_runs import find_run
-    from geodl_core.service.aws.ledger import read_run
-    from geodl_core.service.aws.run_lines import Wanted
 
     stage, shard = options["stage"], options["shard"]
     if shard is not None and stage not in (None, "shard"):
@@ -72,9 +72,9 @@ def logs(run_id: str, follow: bool, as_json: bool, **options: str) -> None:
 
 
 def _lines(stack: "Stack", deployment: "Deployment", run: "CloudRun", wanted: "Wanted") -> list["LogLine"]:
-    from geodl_core.service.aws.batch_jobs import jobs_of
-    from geodl_core.service.aws.run_lines import functions_for, read_lines
-    from geodl_core.service.aws.run_report import request_ids
+    from geodl_core.aws.operate.batch_jobs import jobs_of
+    from geodl_core.aws.operate.run_lines import functions_for, read_lines
+    from geodl_core.aws.operate.run_report import request_ids
 
     has_functions = bool(functions_for(wanted))
     attempts = range(1, run.attempt + 1) if has_functions else ()

@@ -11,8 +11,8 @@ from geodl_core.errors import InputError
 from geodl_core.settings import put_in_environment
 
 if TYPE_CHECKING:
-    from geodl_core.service.aws.executions import Deployment
-    from geodl_core.service.aws.stack import Stack
+    from geodl_core.aws.site.executions import Deployment
+    from geodl_core.aws.site.stack import Stack
 
 STACK_NAME = "geodl"
 
@@ -60,7 +60,7 @@ def opened_stack(name: str) -> Iterator[tuple["Stack", "Deployment"]]:
         UnavailableError: AWS does not answer.
     """
     require_boto3()
-    from geodl_core.service.aws.stack import read_stack, stack_deployment
+    from geodl_core.aws.site.stack import read_stack, stack_deployment
 
     stack = read_stack(name)
     yield stack, stack_deployment(stack)

@@ -11,8 +11,8 @@ from geodl_core.cli.runs_change import UNASKED
 from geodl_core.errors import GeodlError, InputError, UnavailableError
 
 if TYPE_CHECKING:
-    from geodl_core.service.aws.executions import Deployment
-    from geodl_core.service.aws.ledger import CloudRun
+    from geodl_core.aws.ledger.ledger import CloudRun
+    from geodl_core.aws.site.executions import Deployment
 
 
 @click.command("retry", short_help="Try runs once more that failed.")
@@ -50,8 +50,8 @@ def retry(run_ids: tuple[str, ...], is_all: bool, **options: Any) -> None:
 
 def _meant(deployment: "Deployment", run_ids: tuple[str, ...], options: Mapping[str, Any]) -> list["CloudRun"]:
     """Return the runs that a person means, each once."""
+    from geodl_core.aws.ledger.found_runs import ended_since, find_run
     from geodl_core.cli.runs_options import since_of
-    from geodl_core.service.aws.found_runs import ended_since, find_run
 
     if run_ids:
         found = [find_run(deployment.ledger, run_id) for run_id in run_ids]
@@ -66,8 +66,8 @@ def _retry(deployment: "Deployment", runs: list["CloudRun"]) -> None:
     Raises:
         InputError: one could not be retried.
     """
-    from geodl_core.service.aws.executions import start_run
-    from geodl_core.service.aws.ledger import retry_cloud_run
+    from geodl_core.aws.ledger.ledger import retry_cloud_run
+    from geodl_core.aws.site.executions import start_run
 
     left: list[GeodlError] = []
     for run in runs:

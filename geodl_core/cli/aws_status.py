@@ -12,11 +12,11 @@ from geodl_core.cli.job_options import with_options
 from geodl_core.errors import UnavailableError
 
 if TYPE_CHECKING:
-    from geodl_core.service.aws.executions import Deployment
-    from geodl_core.service.aws.ledger import CloudRun
-    from geodl_core.service.aws.overview import Overview
-    from geodl_core.service.aws.run_report import RunReport
-    from geodl_core.service.aws.stack import Stack
+    from geodl_core.aws.ledger.ledger import CloudRun
+    from geodl_core.aws.operate.overview import Overview
+    from geodl_core.aws.operate.run_report import RunReport
+    from geodl_core.aws.site.executions import Deployment
+    from geodl_core.aws.site.stack import Stack
 
 REFRESH_S = 5.0
 SHORT_ID = 8
@@ -62,9 +62,9 @@ def status(run_id: str | None, as_json: bool, is_watching: bool, stack: str) -> 
 
 def _told(stack: "Stack", deployment: "Deployment", run_id: str | None, *, as_json: bool) -> Sequence[str]:
     """Return the lines to print."""
-    from geodl_core.service.aws.found_runs import find_run
-    from geodl_core.service.aws.overview import look_over
-    from geodl_core.service.aws.run_report import report_run
+    from geodl_core.aws.ledger.found_runs import find_run
+    from geodl_core.aws.operate.overview import look_over
+    from geodl_core.aws.operate.run_report import report_run
 
     if run_id is None:
         overview = look_over(stack, deployment)
@@ -139,7 +139,7 @@ def overview_json(overview: "Overview") -> dict[str, Any]:
     """Return how a deployment does, for machines."""
     from dataclasses import asdict
 
-    from geodl_core.service.aws.runs_api import run_facts
+    from geodl_core.aws.api.runs_api import run_facts
 
     return {
         "runs": {state: one.runs for state, one in overview.counts.items()},
@@ -157,8 +157,8 @@ def report_json(report: "RunReport") -> dict[str, Any]:
     """Return all that is known of a run, for machines."""
     from dataclasses import asdict
 
+    from geodl_core.aws.api.runs_api import run_facts
     from geodl_core.domain.scan.windows import stamp
-    from geodl_core.service.aws.runs_api import run_facts
 
     return {
         **run_facts(report.run),

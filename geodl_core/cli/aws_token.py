@@ -33,8 +33,8 @@ def token(name: str | None, scopes: tuple[str, ...], is_list: bool, removed: str
       geodl aws token --remove field-office
     """
     require_boto3()
-    from geodl_core.service.aws.stack import read_stack
-    from geodl_core.service.aws.token_secret import add_secret_token, list_secret_tokens, remove_secret_token
+    from geodl_core.aws.operate.token_secret import add_secret_token, list_secret_tokens, remove_secret_token
+    from geodl_core.aws.site.stack import read_stack
 
     if sum((name is not None, is_list, removed is not None)) != 1:
         raise InputError("token: expected one of NAME, --list and --remove")

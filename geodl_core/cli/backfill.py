@@ -100,7 +100,7 @@ def _fill_here(catalog: str | None, asked: "tuple[str, Window, Rates | Limits]",
 
 
 def _fill_there(stack: str, watch: str, window: "Window", *, again: bool, as_json: bool) -> None:
-    from geodl_core.service.aws.backfills import ENDED, backfill_facts, start_backfill
+    from geodl_core.aws.watches.backfills import ENDED, backfill_facts, start_backfill
 
     found = start_backfill(opened_controls(stack)[1], watch, window, again=again)
     if as_json:

@@ -12,9 +12,9 @@ from geodl_core.cli.job_options import with_options
 from geodl_core.errors import InputError
 
 if TYPE_CHECKING:
-    from geodl_core.service.aws.change_set import Event
-    from geodl_core.service.aws.sam import Wanted
-    from geodl_core.service.aws.source import Source
+    from geodl_core.aws.deploy.change_set import Event
+    from geodl_core.aws.deploy.sam import Wanted
+    from geodl_core.aws.deploy.source import Source
 
 NAMED = {"image": "Image", "cpu_image": "CpuImage", "catalog_url": "CatalogUrl", "catalog_secret": "CatalogDsnSecret"}
 """Options → the parameters of the template that they set."""
@@ -77,7 +77,7 @@ def _deploy(name: str, options: Mapping[str, Any]) -> None:
         InputError: something is missing, or the deployment failed; says what and why.
         UnavailableError: AWS does not answer.
     """
-    from geodl_core.service.aws.sam import build, find_sam, lay_out
+    from geodl_core.aws.deploy.sam import build, find_sam, lay_out
 
     source = _source(options)
     _require_models(options["models"])
@@ -100,7 +100,7 @@ def _source(options: Mapping[str, Any]) -> "Source":
     Raises:
         InputError: there is none, or it is not.
     """
-    from geodl_core.service.aws.source import find_source, require_clean
+    from geodl_core.aws.deploy.source import find_source, require_clean
 
     place = options["source"]
     source = find_source((place or Path.cwd()).resolve(), is_exact=place is not None)
@@ -122,8 +122,8 @@ def _wanted(source: "Source", name: str, options: Mapping[str, Any]) -> tuple["W
     Raises:
         InputError: something is missing in the account, or is not as the template wants it.
     """
-    from geodl_core.service.aws.deploy import choose_parameters, read_account, read_pairs, require_images, require_ready
-    from geodl_core.service.aws.sam import Wanted
+    from geodl_core.aws.deploy.deploy import choose_parameters, read_account, read_pairs, require_images, require_ready
+    from geodl_core.aws.deploy.sam import Wanted
 
     given = read_pairs(options["parameters"], "--parameter")
     for option, parameter in NAMED.items():
@@ -145,8 +145,8 @@ def _wanted(source: "Source", name: str, options: Mapping[str, Any]) -> tuple["W
 
 def _execute(name: str, change_set: str, options: Mapping[str, Any], *, is_new: bool) -> bool:
     """Show a change set, and execute it if that is wanted; say whether it was."""
+    from geodl_core.aws.deploy.change_set import discard, execute, read_changes
     from geodl_core.cli.deploy_tables import print_plan
-    from geodl_core.service.aws.change_set import discard, execute, read_changes
 
     is_wanted = False
     try:
@@ -164,7 +164,7 @@ def _execute(name: str, change_set: str, options: Mapping[str, Any], *, is_new: 
 
 def print_event(event: "Event") -> None:
     """Print what happened to a resource, once it is done with."""
-    from geodl_core.service.aws.change_set import STACK
+    from geodl_core.aws.deploy.change_set import STACK
 
     if event.kind != STACK and event.status.endswith(("_COMPLETE", "_FAILED")):
         why = f": {event.reason}" if event.is_failure else ""
@@ -178,10 +178,10 @@ def short_kind(kind: str) -> str:
 
 def _finish(name: str, models: tuple[str, ...]) -> None:
     """Register models, and print what one needs of the deployment."""
+    from geodl_core.aws.deploy.deploy import next_steps
+    from geodl_core.aws.site.stack import read_stack
     from geodl_core.cli.deploy_tables import print_outputs
     from geodl_core.cli.model_registry import add
-    from geodl_core.service.aws.deploy import next_steps
-    from geodl_core.service.aws.stack import read_stack
 
     stack = read_stack(name)
     for model in models:

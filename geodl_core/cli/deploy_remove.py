@@ -13,8 +13,8 @@ def remove_stack(name: str, *, with_data: bool, is_asked: bool) -> None:
         InputError: there is no such stack, it holds data, or something of it cannot be deleted.
         UnavailableError: AWS does not answer.
     """
+    from geodl_core.aws.deploy.removal import DELETING, holdings, remove, resources_of
     from geodl_core.cli.deploy import print_event, short_kind
-    from geodl_core.service.aws.removal import DELETING, holdings, remove, resources_of
 
     resources = resources_of(name)
     held = holdings(resources)

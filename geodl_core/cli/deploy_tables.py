@@ -9,8 +9,8 @@ import click
 from geodl_core.cli.aws_options import say
 
 if TYPE_CHECKING:
-    from geodl_core.service.aws.change_set import Action, Change
-    from geodl_core.service.aws.stack import Stack
+    from geodl_core.aws.deploy.change_set import Action, Change
+    from geodl_core.aws.site.stack import Stack
 
 SIGNS = {"remove": ("-", "red"), "replace": ("±", "red"), "modify": ("~", "yellow"), "import": (">", "cyan")}
 ADD = ("+", "green")

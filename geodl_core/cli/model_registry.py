@@ -92,8 +92,8 @@ def _add_to_bucket(model: str, catalog: str | None, store: str | None) -> tuple[
     """Register a model in a bucket, and in a catalog where one is named; return its Item and whether it is new."""
     from contextlib import nullcontext
 
-    from geodl_core.service.aws.clients import client, open_bucket
-    from geodl_core.service.aws.register_model import add_model_to_bucket
+    from geodl_core.aws.site.clients import client, open_bucket
+    from geodl_core.aws.site.register_model import add_model_to_bucket
 
     bucket, s3, kept = open_bucket(store or ""), client("s3"), []
     with nullcontext() if catalog is None else _opened(catalog) as opened:

@@ -10,12 +10,12 @@ import click
 from geodl_core.settings import Settings
 
 if TYPE_CHECKING:
+    from geodl_core.aws.cost.cost import Cost, Entry
+    from geodl_core.aws.cost.outlook import Outlook, Rate
+    from geodl_core.aws.cost.prices import PriceTable
+    from geodl_core.aws.cost.schedule import Course
+    from geodl_core.aws.cost.setup import Setup
     from geodl_core.engine.plan_scene import ScenePlan
-    from geodl_core.service.aws.cost import Cost, Entry
-    from geodl_core.service.aws.outlook import Outlook, Rate
-    from geodl_core.service.aws.prices import PriceTable
-    from geodl_core.service.aws.schedule import Course
-    from geodl_core.service.aws.setup import Setup
     from geodl_core.service.jobs.read_job import AskedJob
 
 PRICES_HELP = "TOML or JSON of other prices, or another region's.  [default: of us-east-1, with their date]"
@@ -86,13 +86,13 @@ def cost_report(
     Raises:
         GeodlError: as `read_prices`, `read_stack`, `scene_outlook` and `backfill_course`; or several Items.
     """
+    from geodl_core.aws.cost.cost import cost_of
+    from geodl_core.aws.cost.outlook import backfill_course, scene_outlook
+    from geodl_core.aws.cost.prices import read_prices
+    from geodl_core.aws.cost.schedule_svg import schedule_svg
+    from geodl_core.aws.cost.standing import standing_entries
     from geodl_core.errors import InputError
     from geodl_core.io.store import write_bytes
-    from geodl_core.service.aws.cost import cost_of
-    from geodl_core.service.aws.outlook import backfill_course, scene_outlook
-    from geodl_core.service.aws.prices import read_prices
-    from geodl_core.service.aws.schedule_svg import schedule_svg
-    from geodl_core.service.aws.standing import standing_entries
 
     if asked.others:
         raise InputError("expected one Item: a deployment on AWS runs each published Item by itself")
@@ -117,13 +117,13 @@ def _setup(asked: "AskedJob", options: Mapping[str, Any]) -> "tuple[Setup, Rate]
     """Return the deployment that is asked about, and how fast the model is there."""
     from dataclasses import replace
 
-    from geodl_core.service.aws.outlook import Rate
-    from geodl_core.service.aws.setup import JOB_VCPUS, SCENES_A_JOB, Setup
+    from geodl_core.aws.cost.outlook import Rate
+    from geodl_core.aws.cost.setup import JOB_VCPUS, SCENES_A_JOB, Setup
 
     setup, rate = Setup(pays=Settings.from_env().access.pays), Rate()
     if options["stack"]:
-        from geodl_core.service.aws.stack import read_stack
-        from geodl_core.service.aws.stack_setup import stack_rate, stack_setup
+        from geodl_core.aws.cost.stack_setup import stack_rate, stack_setup
+        from geodl_core.aws.site.stack import read_stack
 
         stack = read_stack(options["stack"])
         setup, rate = stack_setup(stack), stack_rate(stack, asked.model) or rate
@@ -138,7 +138,7 @@ def _setup(asked: "AskedJob", options: Mapping[str, Any]) -> "tuple[Setup, Rate]
 
 def _scene_lines(outlook: "Outlook", prices: "PriceTable") -> Iterator[str]:
     """Yield what a scene takes, one fact a line, and its cost as a table."""
-    from geodl_core.service.aws.cost import cost_of
+    from geodl_core.aws.cost.cost import cost_of
 
     work, setup = outlook.work, outlook.setup
     yield f"on AWS   {prices.region}, prices of {prices.as_of}; {machine_text(setup)}"
@@ -165,9 +165,9 @@ def _standing_line(cost: "Cost") -> str:
 
 def _backfill_lines(outlook: "Outlook", course: "Course", prices: "PriceTable") -> Iterator[str]:
     """Yield what a back-fill takes."""
-    from geodl_core.service.aws.cost import cost_of
-    from geodl_core.service.aws.outlook import backfill_uses
-    from geodl_core.service.aws.schedule import limits, lower_bound_s
+    from geodl_core.aws.cost.cost import cost_of
+    from geodl_core.aws.cost.outlook import backfill_uses
+    from geodl_core.aws.cost.schedule import limits, lower_bound_s
 
     asked = course.asked
     cost = cost_of(backfill_uses(outlook, course), prices)
@@ -263,8 +263,8 @@ def _scene_json(outlook: "Outlook", prices: "PriceTable") -> dict[str, Any]:
 
 
 def _backfill_json(outlook: "Outlook", course: "Course", prices: "PriceTable") -> dict[str, Any]:
-    from geodl_core.service.aws.outlook import backfill_uses
-    from geodl_core.service.aws.schedule import limits, lower_bound_s
+    from geodl_core.aws.cost.outlook import backfill_uses
+    from geodl_core.aws.cost.schedule import limits, lower_bound_s
 
     scenes = course.asked.scenes
     area = None if outlook.area_km2 is None else outlook.area_km2 * scenes
@@ -281,8 +281,8 @@ def _backfill_json(outlook: "Outlook", course: "Course", prices: "PriceTable") -
 
 
 def _cost_json(entries: "tuple[Entry, ...]", prices: "PriceTable", area_km2: float | None) -> dict[str, Any]:
-    from geodl_core.service.aws.cost import cost_of
-    from geodl_core.service.aws.outlook import used
+    from geodl_core.aws.cost.cost import cost_of
+    from geodl_core.aws.cost.outlook import used
 
     cost = cost_of(entries, prices)
     return {

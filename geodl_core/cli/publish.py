@@ -15,7 +15,7 @@ from geodl_core.errors import InputError
 from geodl_core.settings import Settings
 
 if TYPE_CHECKING:  # heavy: paid by the command, not by --help
-    from geodl_core.service.aws.publish import Topic
+    from geodl_core.aws.topics.publish import Topic
     from geodl_core.service.triggers.publish import Published
 
 
@@ -114,15 +114,15 @@ def _sent(items: tuple[str, ...], server: str, collection: str | None) -> "Itera
 
 
 def _topic(arn: str | None, stack: str | None) -> "Topic":
-    from geodl_core.service.aws.stack import read_stack
-    from geodl_core.service.aws.topic import topic_of
+    from geodl_core.aws.site.stack import read_stack
+    from geodl_core.aws.topics.topic import topic_of
 
     found = None if stack is None else read_stack(stack)
     return topic_of(found.items_topic if found else arn or "", found)
 
 
 def _to_topic(items: tuple[str, ...], topic: "Topic", collection: str | None, is_dry: bool) -> "Iterator[Published]":
-    from geodl_core.service.aws.topic import publish_document
+    from geodl_core.aws.topics.topic import publish_document
     from geodl_core.service.triggers.local import read_publications
 
     for item in items:

@@ -76,9 +76,9 @@ def scan(
 
 def survey_there(stack: str, asked: "tuple[str, Kind, Window | None]", rates: "Rates", as_json: bool) -> None:
     """Print what a scan of a deployment would order, as a search from here finds it."""
+    from geodl_core.aws.ledger.watches import read_cloud_watch
+    from geodl_core.aws.watches.stack_watches import survey_on_stack
     from geodl_core.cli.scan_output import ScanProgress, print_survey
-    from geodl_core.service.aws.stack_watches import survey_on_stack
-    from geodl_core.service.aws.watches import read_cloud_watch
 
     name, kind, window = asked
     _, controls = opened_controls(stack)
@@ -91,9 +91,9 @@ def survey_there(stack: str, asked: "tuple[str, Kind, Window | None]", rates: "R
 
 
 def _scan_there(stack: str, watch: str, *, dry_run: bool, as_json: bool) -> None:
+    from geodl_core.aws.api.asked import Asked
+    from geodl_core.aws.api.watches_api import scan_for_watch
     from geodl_core.domain.scan.estimate import Rates
-    from geodl_core.service.aws.asked import Asked
-    from geodl_core.service.aws.watches_api import scan_for_watch
 
     if dry_run:
         survey_there(stack, (watch, "scan", None), Rates(), as_json)

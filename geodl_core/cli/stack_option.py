@@ -8,8 +8,8 @@ from click.core import ParameterSource
 from geodl_core.errors import InputError
 
 if TYPE_CHECKING:  # heavy: paid by a command, not by --help
-    from geodl_core.service.aws.controls import Controls
-    from geodl_core.service.aws.stack import Stack
+    from geodl_core.aws.site.stack import Stack
+    from geodl_core.aws.watches.controls import Controls
 
 stack_option = click.option(
     "--stack",
@@ -46,8 +46,8 @@ def opened_controls(name: str) -> "tuple[Stack, Controls]":
         InputError: there is none of this name, or no leave to look.
         UnavailableError: AWS does not answer.
     """
-    from geodl_core.service.aws.stack import read_stack
-    from geodl_core.service.aws.stack_watches import stack_controls
+    from geodl_core.aws.site.stack import read_stack
+    from geodl_core.aws.watches.stack_watches import stack_controls
 
     stack = read_stack(name)
     return stack, stack_controls(stack)

@@ -12,8 +12,8 @@ from geodl_core.cli.watch_options import catalog_option, json_option, services_o
 from geodl_core.errors import InputError
 
 if TYPE_CHECKING:  # heavy: paid by the command, not by --help
+    from geodl_core.aws.site.executions import Deployment
     from geodl_core.domain.watch.watch import Watch
-    from geodl_core.service.aws.executions import Deployment
     from geodl_core.service.services import Services
 
 PACKAGES = (".emd", ".dlpk")
@@ -102,7 +102,7 @@ def _kept_here(documents: Documents, catalog: str | None, store: Path | None, re
 
 
 def _kept_there(documents: Documents, stack: str, replaces: bool) -> "list[Watch]":
-    from geodl_core.service.aws.controls import keep_cloud_watch
+    from geodl_core.aws.watches.controls import keep_cloud_watch
 
     _, controls = opened_controls(stack)
     kept = []
@@ -181,9 +181,9 @@ def _brought(deployment: "Deployment", document: dict[str, Any], folder: Path) -
     """Return a watch that names a model of a deployment; a model that is a file is brought there first."""
     if not _is_package(document):
         return document
+    from geodl_core.aws.site.register_model import add_model_to_bucket
     from geodl_core.catalog.model_versions import name_of, reference
     from geodl_core.io.package.package import load_package
-    from geodl_core.service.aws.register_model import add_model_to_bucket
     from geodl_core.service.services import utc_now
 
     package = load_package(str(folder / document["model"]))

@@ -113,8 +113,8 @@ def remove(name: str, catalog: str | None, stack: str | None) -> None:
 def _told(catalog: str | None, stack: str | None, name: str | None) -> list[dict[str, Any]]:
     """Return a watch, or all of them, as they are told of."""
     if stack is not None:
-        from geodl_core.service.aws.stack_watches import told_cloud_watches
-        from geodl_core.service.aws.watches import list_cloud_watches, read_cloud_watch
+        from geodl_core.aws.ledger.watches import list_cloud_watches, read_cloud_watch
+        from geodl_core.aws.watches.stack_watches import told_cloud_watches
 
         ledger = opened_controls(stack)[1].deployment.ledger
         there = list_cloud_watches(ledger) if name is None else [read_cloud_watch(ledger, name)]
@@ -129,7 +129,7 @@ def _told(catalog: str | None, stack: str | None, name: str | None) -> list[dict
 
 def _pause(name: str, catalog: str | None, stack: str | None, *, is_paused: bool) -> None:
     if stack is not None:
-        from geodl_core.service.aws.controls import pause_kept_watch
+        from geodl_core.aws.watches.controls import pause_kept_watch
 
         pause_kept_watch(opened_controls(stack)[1], name, is_paused=is_paused)
         return
@@ -141,7 +141,7 @@ def _pause(name: str, catalog: str | None, stack: str | None, *, is_paused: bool
 
 def _remove(name: str, catalog: str | None, stack: str | None) -> None:
     if stack is not None:
-        from geodl_core.service.aws.controls import remove_kept_watch
+        from geodl_core.aws.watches.controls import remove_kept_watch
 
         remove_kept_watch(opened_controls(stack)[1], name)
         return

@@ -100,9 +100,9 @@ def _applied_here(catalog: str | None, name: str, is_dry: bool) -> "Iterator[App
 
 
 def _applied_there(name: str, watch: str, is_dry: bool) -> "Iterator[Applied]":
+    from geodl_core.aws.watches.stack_watches import apply_on_stack
     from geodl_core.catalog.stac_api import StacApiCatalog
     from geodl_core.errors import InputError
-    from geodl_core.service.aws.stack_watches import apply_on_stack
 
     stack, controls = opened_controls(name)
     address = stack.catalog_url or stack.stac_api

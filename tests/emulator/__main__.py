@@ -33,9 +33,9 @@ def main() -> None:
         distributed_map,
         http_api,
         lambdas,
+        permissions,
         result_writer,
         state_machines,
-        permissions,
     )
 
     parts = (lambdas, batch, state_machines, result_writer, distributed_map, cloudformation, http_api, permissions)

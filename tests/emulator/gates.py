@@ -60,7 +60,7 @@ def state_machines(template: Template) -> list[Finding]:
 
 
 def rip(template: Template) -> list[Finding]:
-    """CFRipper: roles and policies that allow too much, on the expanded template with all conditions true, and false."""
+    """CFRipper: roles and policies that allow too much, with all conditions true, and with all false."""
     import pycfmodel  # noqa: PLC0415
     from cfripper import cli  # noqa: PLC0415
 

@@ -39,7 +39,11 @@ def import_body(api_id: str, body: dict) -> None:
     for path, operations in (body.get("paths") or {}).items():
         for method, operation in operations.items():
             if INTEGRATION in (operation or {}):
-                key = "$default" if path.strip("/") == "$default" else f"{'ANY' if method == ANY else method.upper()} {path}"
+                key = (
+                    "$default"
+                    if path.strip("/") == "$default"
+                    else f"{'ANY' if method == ANY else method.upper()} {path}"
+                )
                 security = operation.get("security", body.get("security")) or []
                 target = f"integrations/{_integration(api_id, operation[INTEGRATION])}"
                 route = {"routeKey": key, "target": target, **_authorization(security, authorizers)}

@@ -1,7 +1,7 @@
 """What IAM asks about a request, where MiniStack says it otherwise than AWS.
 
-Sources: IAM's guide, "AWS global condition context keys" (aws:SecureTransport); the Service Authorization Reference of SNS
-and SQS, which know no actions of batches: each is asked about as what it is a batch of.
+Sources: IAM's guide, "AWS global condition context keys" (aws:SecureTransport); the Service Authorization Reference of
+SNS and SQS, which know no actions of batches: each is asked about as what it is a batch of.
 """
 
 from ministack.core import iam_actions, iam_evaluator

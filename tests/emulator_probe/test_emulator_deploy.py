@@ -12,8 +12,8 @@ from aws_probe import named
 from checkouts import make_checkout
 from commands import geodl_here
 from emulator import launch
-from geodl_core.service.aws import change_set
-from geodl_core.service.aws.stack import read_stack
+from geodl_core.aws.deploy import change_set
+from geodl_core.aws.site.stack import read_stack
 
 pytestmark = pytest.mark.aws
 SAM = launch.PLACE / "deploy" / "bin"

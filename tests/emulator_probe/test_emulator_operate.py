@@ -8,11 +8,11 @@ import pytest
 from aws_probe import ended, eventually, make_machine, named
 
 from commands import geodl_here
+from geodl_core.aws.ledger.ledger import BY_STATE
+from geodl_core.aws.operate.batch_jobs import count_jobs, jobs_of
+from geodl_core.aws.site.stack import read_stack, stack_deployment
+from geodl_core.aws.steps.ingest import take_order
 from geodl_core.domain.run.order import Order
-from geodl_core.service.aws.batch_jobs import count_jobs, jobs_of
-from geodl_core.service.aws.ingest import take_order
-from geodl_core.service.aws.ledger import BY_STATE
-from geodl_core.service.aws.stack import read_stack, stack_deployment
 
 pytestmark = pytest.mark.aws
 CONTAINER = {

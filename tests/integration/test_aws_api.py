@@ -7,10 +7,10 @@ import boto3
 import pytest
 from starlette.testclient import TestClient
 
+from geodl_core.aws.api.api_app import create_api
+from geodl_core.aws.site.secrets import catalog_address, read_secret, read_tokens, token_reader
 from geodl_core.catalog.sqlite import SqliteCatalog
 from geodl_core.errors import InputError, StoreError
-from geodl_core.service.aws.api_app import create_api
-from geodl_core.service.aws.secrets import catalog_address, read_secret, read_tokens, token_reader
 from stac_documents import make_collection, make_item
 
 TOKENS = {"writer": ["publish"], "reader": ["read"]}

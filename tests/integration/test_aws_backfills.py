@@ -9,17 +9,17 @@ from test_aws_scan import TEMPLATE, Pages, endless
 
 from controls import controls_of, scheduled
 from earth_search import EarthSearch, Manners
+from geodl_core.aws.ledger.watches import pause_cloud_watch, put_cloud_watch, read_scan, remove_cloud_watch
+from geodl_core.aws.site.documents import write_document
+from geodl_core.aws.site.executions import execution_arn
+from geodl_core.aws.site.layout import model_item_url
+from geodl_core.aws.steps.ingest import Known
+from geodl_core.aws.steps.scan import Turn, scan_stage
+from geodl_core.aws.steps.sweep import sweep
+from geodl_core.aws.steps.tend import MOST_RESUMED, STALLED_S, tend
+from geodl_core.aws.watches.backfills import backfill_key_of, list_backfills, start_backfill
 from geodl_core.domain.scan.windows import Window
 from geodl_core.errors import InputError, UnavailableError
-from geodl_core.service.aws.backfills import backfill_key_of, list_backfills, start_backfill
-from geodl_core.service.aws.documents import write_document
-from geodl_core.service.aws.executions import execution_arn
-from geodl_core.service.aws.ingest import Known
-from geodl_core.service.aws.layout import model_item_url
-from geodl_core.service.aws.scan import Turn, scan_stage
-from geodl_core.service.aws.sweep import sweep
-from geodl_core.service.aws.tend import MOST_RESUMED, STALLED_S, tend
-from geodl_core.service.aws.watches import pause_cloud_watch, put_cloud_watch, read_scan, remove_cloud_watch
 from scanning import MODEL, NOW, Waits, scenes, watch_of
 
 DAY_S = 86_400
@@ -112,7 +112,7 @@ def scan(cloud, turn=None, **event):
 
 def test_what_a_backfill_found_is_told(ready, controls, monkeypatch):
     """Items found, wanted and ordered are those of all its lists together."""
-    monkeypatch.setattr("geodl_core.service.aws.scan.CHUNK", 5)
+    monkeypatch.setattr("geodl_core.aws.steps.scan.CHUNK", 5)
     with EarthSearch(scenes(TEMPLATE, 23)) as api:
         watch(ready, api)
         name = start_backfill(controls, "fields", WINDOW).name

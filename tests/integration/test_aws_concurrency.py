@@ -9,18 +9,18 @@ import pytest
 from cloud import ENVIRONMENT, make_cloud
 from controls import controls_of, document_of, scheduled, schedules_of
 from emulator import launch
-from geodl_core.domain.scan.windows import Window
-from geodl_core.errors import InputError
-from geodl_core.service.aws.backfills import list_backfills, start_backfill
-from geodl_core.service.aws.controls import keep_cloud_watch, pause_kept_watch, remove_kept_watch
-from geodl_core.service.aws.executions import execution_arn
-from geodl_core.service.aws.schedules import heal_schedules, wanted_schedules
-from geodl_core.service.aws.watches import (
+from geodl_core.aws.ledger.watches import (
     find_cloud_watch,
     list_cloud_watches,
     put_cloud_watch,
     revision_of_watches,
 )
+from geodl_core.aws.site.executions import execution_arn
+from geodl_core.aws.watches.backfills import list_backfills, start_backfill
+from geodl_core.aws.watches.controls import keep_cloud_watch, pause_kept_watch, remove_kept_watch
+from geodl_core.aws.watches.schedules import heal_schedules, wanted_schedules
+from geodl_core.domain.scan.windows import Window
+from geodl_core.errors import InputError
 
 pytestmark = pytest.mark.aws
 AT_ONCE = 8

@@ -8,13 +8,13 @@ import pytest
 
 from cloud import client
 from commands import geodl_here
+from geodl_core.aws.cost.prices import read_prices
+from geodl_core.aws.ledger.ledger import move_run, number
+from geodl_core.aws.operate.batch_jobs import read_job
+from geodl_core.aws.operate.spending import read_result
+from geodl_core.aws.site.layout import result_item_url
+from geodl_core.aws.steps.ingest import take_order
 from geodl_core.domain.run.order import Order
-from geodl_core.service.aws.batch_jobs import read_job
-from geodl_core.service.aws.ingest import take_order
-from geodl_core.service.aws.layout import result_item_url
-from geodl_core.service.aws.ledger import move_run, number
-from geodl_core.service.aws.prices import read_prices
-from geodl_core.service.aws.spending import read_result
 from stacks import stack_of
 
 MODEL = "water@0123456789abcdef"

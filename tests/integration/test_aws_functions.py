@@ -10,6 +10,10 @@ from pathlib import Path
 import boto3
 import pytest
 
+from geodl_core.aws.ledger.ledger import read_run
+from geodl_core.aws.ledger.watches import put_cloud_watch
+from geodl_core.aws.site.register_model import add_model_to_bucket
+from geodl_core.aws.steps.ingest import take_order
 from geodl_core.catalog.pgstac.catalog import PgstacCatalog
 from geodl_core.domain.run.options import RunOptions
 from geodl_core.domain.run.order import Order, order_id
@@ -21,10 +25,6 @@ from geodl_core.errors import InputError
 from geodl_core.io.package.package import load_package
 from geodl_core.io.remote.objects import upload
 from geodl_core.io.stac import read_item
-from geodl_core.service.aws.ingest import take_order
-from geodl_core.service.aws.ledger import read_run
-from geodl_core.service.aws.register_model import add_model_to_bucket
-from geodl_core.service.aws.watches import put_cloud_watch
 from networks import conv_network, write_emd
 from postgres import database
 from runs import NOW

@@ -11,15 +11,15 @@ import pytest
 from botocore.exceptions import ClientError
 
 from cloud import DAY_S
+from geodl_core.aws.ledger.ledger import cloud_history, list_by_state, move_run, read_run
+from geodl_core.aws.ledger.orders import read_kept_order
+from geodl_core.aws.ledger.watches import pause_cloud_watch, put_cloud_watch, read_remark, remove_cloud_watch
+from geodl_core.aws.site.documents import write_document
+from geodl_core.aws.site.layout import large_url, model_item_url, order_url, result_item_url
+from geodl_core.aws.steps.ingest import Known, ingest
+from geodl_core.aws.steps.sweep import sweep
 from geodl_core.domain.watch.watch import read_watch
 from geodl_core.errors import CatalogError, ItemError, UnavailableError
-from geodl_core.service.aws.documents import write_document
-from geodl_core.service.aws.ingest import Known, ingest
-from geodl_core.service.aws.layout import large_url, model_item_url, order_url, result_item_url
-from geodl_core.service.aws.ledger import cloud_history, list_by_state, move_run, read_run
-from geodl_core.service.aws.orders import read_kept_order
-from geodl_core.service.aws.sweep import sweep
-from geodl_core.service.aws.watches import pause_cloud_watch, put_cloud_watch, read_remark, remove_cloud_watch
 
 EVENTS = Path(__file__).parents[1] / "events"
 DOWN = ClientError({"Error": {"Code": "ThrottlingException", "Message": "slow down"}}, "StartExecution")
@@ -154,7 +154,7 @@ def test_a_crash_after_the_start_is_healed(ready, monkeypatch):
         raise CatalogError("killed")
 
     with monkeypatch.context() as patch, pytest.raises(UnavailableError):
-        patch.setattr("geodl_core.service.aws.executions.note_started", die)
+        patch.setattr("geodl_core.aws.site.executions.note_started", die)
         take(ready)
     assert len(ready.executions()) == 1
     (taken,) = take(ready)
@@ -185,7 +185,7 @@ def test_the_order_is_there_before_the_claim(ready, monkeypatch):
         raise CatalogError("killed")
 
     with monkeypatch.context() as patch, pytest.raises(UnavailableError):
-        patch.setattr("geodl_core.service.aws.ingest.claim_order", die)
+        patch.setattr("geodl_core.aws.steps.ingest.claim_order", die)
         take(ready)
     assert [key.startswith("orders/") for key in ready.keys("orders/")] == [True]
     assert list_by_state(ready.ledger, "queued") == []

@@ -6,9 +6,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from geodl_core.domain.run.order import Order, order_id
-from geodl_core.errors import InputError
-from geodl_core.service.aws.ledger import (
+from geodl_core.aws.ledger.ledger import (
     BY_STATE,
     DynamoLedger,
     claim_order,
@@ -18,6 +16,8 @@ from geodl_core.service.aws.ledger import (
     read_run,
     retry_cloud_run,
 )
+from geodl_core.domain.run.order import Order, order_id
+from geodl_core.errors import InputError
 
 DAY_S = 86_400
 

@@ -14,10 +14,10 @@ import boto3
 import psycopg
 import pytest
 
+from geodl_core.aws.steps import migrate
+from geodl_core.aws.steps.migrate import migrate_stage
 from geodl_core.catalog.pgstac.catalog import PgstacCatalog
 from geodl_core.errors import CatalogError, InputError, StoreError
-from geodl_core.service.aws import migrate
-from geodl_core.service.aws.migrate import migrate_stage
 from postgres import PASSWORD, database
 from stac_documents import make_collection
 

@@ -10,18 +10,18 @@ import pytest
 
 from cloud import client
 from commands import geodl_here
+from geodl_core.aws.ledger.found_runs import find_run
+from geodl_core.aws.ledger.ledger import cloud_history, move_run, read_run
+from geodl_core.aws.operate import dead_letters, token_secret
+from geodl_core.aws.operate.dead_letters import letters_of, replay
+from geodl_core.aws.operate.overview import LONG_S, STUCK_S, find_stuck
+from geodl_core.aws.operate.token_secret import add_secret_token
+from geodl_core.aws.site.executions import execution_arn
+from geodl_core.aws.site.secrets import find_known_token, read_tokens
+from geodl_core.aws.site.stack import read_stack
+from geodl_core.aws.steps.fail_stage import fail_stage
+from geodl_core.aws.steps.ingest import take_order
 from geodl_core.domain.run.order import Order
-from geodl_core.service.aws import dead_letters, token_secret
-from geodl_core.service.aws.dead_letters import letters_of, replay
-from geodl_core.service.aws.executions import execution_arn
-from geodl_core.service.aws.fail_stage import fail_stage
-from geodl_core.service.aws.found_runs import find_run
-from geodl_core.service.aws.ingest import take_order
-from geodl_core.service.aws.ledger import cloud_history, move_run, read_run
-from geodl_core.service.aws.overview import LONG_S, STUCK_S, find_stuck
-from geodl_core.service.aws.secrets import find_known_token, read_tokens
-from geodl_core.service.aws.stack import read_stack
-from geodl_core.service.aws.token_secret import add_secret_token
 from stacks import stack_of
 
 METRICS = {"durationMs": 1500, "memorySizeMB": 512, "maxMemoryUsedMB": 96}

@@ -9,11 +9,9 @@ import boto3
 import pytest
 
 from cloud import make_cloud
-from geodl_core.catalog.sqlite import SqliteCatalog
-from geodl_core.errors import InputError, ItemError
-from geodl_core.service.aws.documents import read_document
-from geodl_core.service.aws.ingest import Known, ingest
-from geodl_core.service.aws.publish import (
+from geodl_core.aws.site.documents import read_document
+from geodl_core.aws.steps.ingest import Known, ingest
+from geodl_core.aws.topics.publish import (
     LARGE_BYTES,
     MOST_BYTES,
     Topic,
@@ -22,6 +20,8 @@ from geodl_core.service.aws.publish import (
     publish_items,
     publish_outbox,
 )
+from geodl_core.catalog.sqlite import SqliteCatalog
+from geodl_core.errors import InputError, ItemError
 from stac_documents import make_collection
 
 ITEM = json.loads((Path(__file__).parents[1] / "events" / "item.json").read_text())
@@ -154,7 +154,7 @@ def test_what_was_written_is_published_once(cloud, topic, catalog):
 
 def test_more_writes_than_a_page(cloud, topic, catalog, monkeypatch):
     """A long outbox is published to its end."""
-    monkeypatch.setattr("geodl_core.service.aws.publish.PAGE", 10)
+    monkeypatch.setattr("geodl_core.aws.topics.publish.PAGE", 10)
     catalog.put_items(items(35))
     assert publish_outbox(topic, catalog, cloud.ledger) == 35
     assert len({json.loads(message["Message"])["id"] for message in cloud.received()}) == 35

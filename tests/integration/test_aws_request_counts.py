@@ -10,6 +10,22 @@ import pytest
 
 from cloud import DAY_S, ENVIRONMENT, make_cloud
 from earth_search import EarthSearch
+from geodl_core.aws.cost.cost import Work, backfill_entries, scene_entries
+from geodl_core.aws.cost.schedule import Backfill, simulate
+from geodl_core.aws.cost.setup import Setup
+from geodl_core.aws.ledger.ledger import claim_order, read_run
+from geodl_core.aws.ledger.orders import keep_order
+from geodl_core.aws.ledger.watches import put_cloud_watch
+from geodl_core.aws.site.catalogs import publish_result
+from geodl_core.aws.site.documents import write_document
+from geodl_core.aws.site.layout import model_item_url
+from geodl_core.aws.site.register_model import add_model_to_bucket
+from geodl_core.aws.steps.ingest import Known, ingest
+from geodl_core.aws.steps.merge_stage import merge_stage
+from geodl_core.aws.steps.plan_stage import StageSite, plan_stage
+from geodl_core.aws.steps.register_stage import RegisterSite, register_stage
+from geodl_core.aws.steps.scan import Turn, scan_stage
+from geodl_core.aws.topics.publish import Topic, publish_items
 from geodl_core.catalog.model_versions import reference
 from geodl_core.catalog.sqlite import SqliteCatalog
 from geodl_core.cli.main import geodl
@@ -21,22 +37,6 @@ from geodl_core.engine.plan_files import opened_plan
 from geodl_core.engine.write_scene import result_files
 from geodl_core.io.package.package import load_package
 from geodl_core.io.stac import read_item
-from geodl_core.service.aws.catalogs import publish_result
-from geodl_core.service.aws.cost import Work, backfill_entries, scene_entries
-from geodl_core.service.aws.documents import write_document
-from geodl_core.service.aws.ingest import Known, ingest
-from geodl_core.service.aws.layout import model_item_url
-from geodl_core.service.aws.ledger import claim_order, read_run
-from geodl_core.service.aws.merge_stage import merge_stage
-from geodl_core.service.aws.orders import keep_order
-from geodl_core.service.aws.plan_stage import StageSite, plan_stage
-from geodl_core.service.aws.publish import Topic, publish_items
-from geodl_core.service.aws.register_model import add_model_to_bucket
-from geodl_core.service.aws.register_stage import RegisterSite, register_stage
-from geodl_core.service.aws.scan import Turn, scan_stage
-from geodl_core.service.aws.schedule import Backfill, simulate
-from geodl_core.service.aws.setup import Setup
-from geodl_core.service.aws.watches import put_cloud_watch
 from geodl_core.service.jobs.allowed_item import allowed_item
 from networks import conv_network, write_emd
 from perfect import write_detector, write_objects
@@ -144,9 +144,7 @@ def course(work, **more):
 @pytest.fixture(params=["classes", "objects"])
 def make(request, counted, tmp_path, monkeypatch):
     """What makes a scene to be run in so many shards."""
-    monkeypatch.setattr(
-        "geodl_core.service.aws.plan_stage.allowed_item", lambda item, _: allowed_item(item, (tmp_path,))
-    )
+    monkeypatch.setattr("geodl_core.aws.steps.plan_stage.allowed_item", lambda item, _: allowed_item(item, (tmp_path,)))
     around = (counted, tmp_path, monkeypatch)
 
     def classes(shards):

@@ -10,11 +10,11 @@ import boto3
 import pytest
 
 from controls import controls_of, document_of, schedules_of
+from geodl_core.aws.api.runs_api import ROUTES, Door, answer
+from geodl_core.aws.ledger.ledger import move_run, read_run
+from geodl_core.aws.site.secrets import read_tokens
+from geodl_core.aws.steps.ingest import take_order
 from geodl_core.domain.run.order import Order
-from geodl_core.service.aws.ingest import take_order
-from geodl_core.service.aws.ledger import move_run, read_run
-from geodl_core.service.aws.runs_api import ROUTES, Door, answer
-from geodl_core.service.aws.secrets import read_tokens
 
 EVENTS = Path(__file__).parents[1] / "events"
 TOKENS = {name: f"gdl_{name}" for name in ("read", "publish", "admin")}

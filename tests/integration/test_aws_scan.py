@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 from earth_search import EarthSearch, Manners
+from geodl_core.aws.ledger.ledger import list_by_state, read_run
+from geodl_core.aws.ledger.watches import put_cloud_watch
+from geodl_core.aws.site.documents import write_document
+from geodl_core.aws.site.layout import model_item_url
+from geodl_core.aws.steps.ingest import Known
+from geodl_core.aws.steps.scan import Turn, scan_stage
+from geodl_core.aws.steps.sweep import sweep
 from geodl_core.domain.watch.watch import read_watch
 from geodl_core.errors import InputError, StoreError, UnavailableError
-from geodl_core.service.aws.documents import write_document
-from geodl_core.service.aws.ingest import Known
-from geodl_core.service.aws.layout import model_item_url
-from geodl_core.service.aws.ledger import list_by_state, read_run
-from geodl_core.service.aws.scan import Turn, scan_stage
-from geodl_core.service.aws.sweep import sweep
-from geodl_core.service.aws.watches import put_cloud_watch
 from scanning import C1, MODEL, NOW, Waits, scenes, watch_of
 
 TEMPLATE = json.loads((Path(__file__).parents[1] / "events" / "item.json").read_text()) | {"collection": C1}
@@ -121,7 +121,7 @@ def test_a_backfill_lists_what_is_to_be_run(ready):
 
 def test_a_backfill_in_several_lists(ready, monkeypatch):
     """Each call lists the next scenes; together they are all, each once."""
-    monkeypatch.setattr("geodl_core.service.aws.scan.CHUNK", 5)
+    monkeypatch.setattr("geodl_core.aws.steps.scan.CHUNK", 5)
     seen, number, is_done = [], 0, False
     with EarthSearch(scenes(TEMPLATE, 23)) as api:
         watch(ready, api)
@@ -157,7 +157,7 @@ def test_a_backfill_killed_before_its_list_is_written_lists_all(ready, monkeypat
     with EarthSearch(scenes(TEMPLATE, 7)) as api:
         watch(ready, api)
         with monkeypatch.context() as patch, pytest.raises(StoreError):
-            patch.setattr("geodl_core.service.aws.scan.write_lines", die)
+            patch.setattr("geodl_core.aws.steps.scan.write_lines", die)
             scan_stage(ready.deployment, Known(), backfill(), endless())
         assert len(list_by_state(ready.ledger, "queued")) == 7
         assert scan_stage(ready.deployment, Known(), backfill(), endless())["count"] == 7

@@ -9,11 +9,11 @@ from botocore.exceptions import ClientError
 
 from cloud import Refusing, client
 from controls import ROLE, Scheduler, controls_of, document_of, scheduled, schedules_of
+from geodl_core.aws.ledger.watches import pause_cloud_watch, put_cloud_watch, read_cloud_watch, remove_cloud_watch
+from geodl_core.aws.watches.controls import keep_cloud_watch, pause_kept_watch, remove_kept_watch
+from geodl_core.aws.watches.schedules import SECOND, follow_watch, heal_schedules
 from geodl_core.domain.run.complaints import WATCH_NAME
 from geodl_core.errors import InputError, UnavailableError
-from geodl_core.service.aws.controls import keep_cloud_watch, pause_kept_watch, remove_kept_watch
-from geodl_core.service.aws.schedules import SECOND, follow_watch, heal_schedules
-from geodl_core.service.aws.watches import pause_cloud_watch, put_cloud_watch, read_cloud_watch, remove_cloud_watch
 
 DAY_S = 86_400
 AWAY = ClientError({"Error": {"Code": "InternalServerException", "Message": "away"}}, "UpdateSchedule")

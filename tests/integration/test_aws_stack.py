@@ -9,10 +9,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 from cloud import client
+from geodl_core.aws.deploy.source import parse_template
+from geodl_core.aws.site.account import account_errors
+from geodl_core.aws.site.stack import OUTPUTS, Stack, read_stack, stack_deployment
 from geodl_core.errors import InputError, UnavailableError
-from geodl_core.service.aws.account import account_errors
-from geodl_core.service.aws.source import parse_template
-from geodl_core.service.aws.stack import OUTPUTS, Stack, read_stack, stack_deployment
 from stacks import stack_of
 
 TOPIC = {"Type": "AWS::SNS::Topic"}

@@ -11,6 +11,18 @@ import numpy as np
 import pytest
 import rasterio
 
+from geodl_core.aws.ledger.ledger import cloud_history, move_run, read_run, retry_cloud_run
+from geodl_core.aws.site.catalogs import publish_result
+from geodl_core.aws.site.layout import order_url
+from geodl_core.aws.site.model_index import resolve_model
+from geodl_core.aws.site.register_model import add_model_to_bucket
+from geodl_core.aws.site.registry import load_from_bucket
+from geodl_core.aws.steps.fail_stage import fail_stage
+from geodl_core.aws.steps.ingest import take_order
+from geodl_core.aws.steps.merge_stage import merge_stage
+from geodl_core.aws.steps.plan_stage import StageSite, plan_stage
+from geodl_core.aws.steps.register_stage import RegisterSite, register_stage
+from geodl_core.aws.topics.publish import Topic
 from geodl_core.catalog.sqlite import SqliteCatalog
 from geodl_core.cli.main import geodl
 from geodl_core.domain.run.options import RunOptions, command_options
@@ -24,18 +36,6 @@ from geodl_core.errors import CatalogError, DataError, InputError, ItemError, Mo
 from geodl_core.io.package.package import load_package
 from geodl_core.io.remote.objects import read_object
 from geodl_core.io.stac import read_item
-from geodl_core.service.aws.catalogs import publish_result
-from geodl_core.service.aws.fail_stage import fail_stage
-from geodl_core.service.aws.ingest import take_order
-from geodl_core.service.aws.layout import order_url
-from geodl_core.service.aws.ledger import cloud_history, move_run, read_run, retry_cloud_run
-from geodl_core.service.aws.merge_stage import merge_stage
-from geodl_core.service.aws.model_index import resolve_model
-from geodl_core.service.aws.plan_stage import StageSite, plan_stage
-from geodl_core.service.aws.publish import Topic
-from geodl_core.service.aws.register_model import add_model_to_bucket
-from geodl_core.service.aws.register_stage import RegisterSite, register_stage
-from geodl_core.service.aws.registry import load_from_bucket
 from geodl_core.service.jobs.allowed_item import allowed_item
 from geodl_core.service.jobs.read_job import job_of
 from networks import conv_network, write_emd
@@ -131,7 +131,7 @@ class Works:
 def allow_files(monkeypatch, folder):
     """Let Items name files of this machine, which functions never do."""
 
-    monkeypatch.setattr("geodl_core.service.aws.plan_stage.allowed_item", lambda item, _: allowed_item(item, (folder,)))
+    monkeypatch.setattr("geodl_core.aws.steps.plan_stage.allowed_item", lambda item, _: allowed_item(item, (folder,)))
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 from botocore.exceptions import ClientError
 
+from geodl_core.aws.ledger.ledger import claim_order, cloud_history, move_run, read_run
+from geodl_core.aws.site.executions import describe, execution_arn
+from geodl_core.aws.steps.ingest import take_order
+from geodl_core.aws.steps.sweep import GRACE_S, Swept, sweep
 from geodl_core.domain.run.order import Order
 from geodl_core.errors import UnavailableError
-from geodl_core.service.aws.executions import describe, execution_arn
-from geodl_core.service.aws.ingest import take_order
-from geodl_core.service.aws.ledger import claim_order, cloud_history, move_run, read_run
-from geodl_core.service.aws.sweep import GRACE_S, Swept, sweep
 
 NOTHING = Swept(0, 0, 0)
 

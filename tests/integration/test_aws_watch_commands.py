@@ -13,12 +13,12 @@ from cloud import client, make_cloud
 from commands import geodl_here
 from controls import ACCOUNT, ROLE, controls_of, document_of, schedules_of
 from earth_search import EarthSearch
+from geodl_core.aws.ledger.watches import put_cloud_watch, read_cloud_watch
+from geodl_core.aws.site.documents import read_document, write_document
+from geodl_core.aws.site.layout import model_item_url
+from geodl_core.aws.topics.publish import LARGE_BYTES, MOST_BYTES
+from geodl_core.aws.watches.stack_watches import apply_on_stack
 from geodl_core.catalog.sqlite import SqliteCatalog
-from geodl_core.service.aws.documents import read_document, write_document
-from geodl_core.service.aws.layout import model_item_url
-from geodl_core.service.aws.publish import LARGE_BYTES, MOST_BYTES
-from geodl_core.service.aws.stack_watches import apply_on_stack
-from geodl_core.service.aws.watches import put_cloud_watch, read_cloud_watch
 from networks import conv_network, write_emd
 from scanning import MODEL, scenes, watch_of
 from scenes import write_scene

@@ -4,9 +4,7 @@ import random
 
 import pytest
 
-from geodl_core.domain.watch.watch import read_watch
-from geodl_core.errors import InputError
-from geodl_core.service.aws.watches import (
+from geodl_core.aws.ledger.watches import (
     keep_remark,
     list_cloud_watches,
     pause_cloud_watch,
@@ -16,6 +14,8 @@ from geodl_core.service.aws.watches import (
     remove_cloud_watch,
     revision_of_watches,
 )
+from geodl_core.domain.watch.watch import read_watch
+from geodl_core.errors import InputError
 from geodl_core.service.watches.verdict import Remark
 
 

@@ -5,7 +5,6 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -14,8 +13,9 @@ import pytest
 import sqlalchemy as sa
 from pyproj import Geod
 
-from commands import geodl_here
+from commands import geodl, geodl_here
 from earth_search import EarthSearch, Manners
+from forks import Forked
 from geodl_core.domain.scan.estimate import Rates
 from geodl_core.domain.scan.windows import Window
 from geodl_core.service.ledger.tables import RUNS
@@ -138,14 +138,6 @@ def test_brakes_hold(template, tmp_path):
             assert len(ordered(services)) == 30
 
 
-START = """
-import sys
-from geodl_core.cli.main import main
-sys.argv = ["geodl", *sys.argv[1:]]
-main()
-"""
-
-
 def test_a_killed_backfill_goes_on_at_its_page(template, tmp_path):
     """After kill -9 the same command goes on at the page where it stopped: nothing is lost, no page is read anew."""
     with EarthSearch(past(template, 90), Manners(most_items=12, delay_s=0.05)) as api:
@@ -154,11 +146,11 @@ def test_a_killed_backfill_goes_on_at_its_page(template, tmp_path):
             pass
         words = ["backfill", "fields", "--from", "2025-06-01", "--to", "2025-08-01", "--json"]
         words += ["--catalog", str(tmp_path / "catalog.db")]
-        env = {**os.environ, "GEODL_CACHE": str(tmp_path / "cache")}
-        command = [sys.executable, "-W", "ignore", "-c", START, *words]
+        cache = str(tmp_path / "cache")
         kills = 0
         for pages in (4, 9):
-            with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+            streams = (subprocess.DEVNULL, subprocess.DEVNULL, subprocess.PIPE)
+            with Forked(words, streams, {**os.environ, "GEODL_CACHE": cache}) as process:
                 deadline = time.monotonic() + 60
                 while sum(search.status == 200 for search in api.searches) < pages and time.monotonic() < deadline:
                     assert process.poll() is None, process.stderr.read()
@@ -168,7 +160,7 @@ def test_a_killed_backfill_goes_on_at_its_page(template, tmp_path):
             expire_leases(tmp_path)
         with serving(tmp_path, watch) as services:
             assert 0 < len(ordered(services)) < 90
-        result = subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=120)
+        result = geodl(*words, GEODL_CACHE=cache)
         with serving(tmp_path, watch) as services:
             assert ordered(services) == ids(api.items)
         answered = [json.dumps(search.body, sort_keys=True) for search in api.searches if search.status == 200]

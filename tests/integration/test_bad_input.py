@@ -12,6 +12,7 @@ import pytest
 import rasterio
 
 from commands import geodl
+from forks import Forked
 from geodl_core.catalog.sqlite import SqliteCatalog
 from geodl_core.domain.query import ItemQuery
 from items import write_item
@@ -244,8 +245,7 @@ def test_killed_run_goes_on(tmp_path, after_parts):
     common = ["run", tmp_path / "scene.json", "-m", tmp_path / "net.emd", *tiles, "--out"]
     whole = geodl(*common, tmp_path / "whole")
     assert whole.returncode == 0, whole.stderr
-    command = [sys.executable, "-c", "from geodl_core.cli.main import main; main()", *map(str, common)]
-    with subprocess.Popen([*command, str(tmp_path / "out")], stderr=subprocess.DEVNULL) as process:
+    with Forked([*common, tmp_path / "out"], [subprocess.DEVNULL] * 3) as process:
         wait_for_parts(tmp_path / "out", after_parts, process)
         process.send_signal(signal.SIGKILL)
     assert registered(tmp_path) == ()
@@ -283,12 +283,8 @@ def test_two_at_once(tmp_path):
     write_item(tmp_path, {"image": {"href": write_raster(tmp_path / "s.tif", np.ones((2, 900, 900), "uint16"))}})
     conv_network(tmp_path / "net.onnx")
     write_emd(tmp_path)
-    command = [sys.executable, "-W", "ignore", "-c", "from geodl_core.cli.main import main; main()", "run"]
-    arguments = [tmp_path / "scene.json", "-m", tmp_path / "net.emd", "-o", tmp_path / "out"]
-    runs = [
-        subprocess.Popen([*command, *map(str, arguments)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
+    words = ["run", tmp_path / "scene.json", "-m", tmp_path / "net.emd", "-o", tmp_path / "out"]
+    runs = [Forked(words, (subprocess.DEVNULL, subprocess.DEVNULL, subprocess.PIPE)) for _ in range(2)]
     outcomes = [(run.communicate()[1], run.returncode) for run in runs]
     assert sorted(code for _, code in outcomes) in ([0, 0], [0, 75]), outcomes
     assert len(registered(tmp_path)) == 1

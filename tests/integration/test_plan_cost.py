@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from commands import geodl_here
+from geodl_core.aws.site.register_model import add_model_to_bucket
+from geodl_core.aws.steps.ingest import take_order
+from geodl_core.aws.steps.plan_stage import StageSite, plan_stage
 from geodl_core.domain.run.options import RunOptions
 from geodl_core.domain.run.order import Order, order_id
 from geodl_core.io.package.package import load_package
 from geodl_core.io.stac import read_item
-from geodl_core.service.aws.ingest import take_order
-from geodl_core.service.aws.plan_stage import StageSite, plan_stage
-from geodl_core.service.aws.register_model import add_model_to_bucket
 from geodl_core.service.jobs.allowed_item import allowed_item
 from networks import conv_network, write_emd
 from perfect import write_detector, write_objects
@@ -185,9 +185,7 @@ def test_a_stack_says_its_limits_and_how_fast_the_model_was(cloud, asked, tmp_pa
     url = "https://stac.example.com"
     name = stack_of(cloud, parameters=parameters, BackfillConcurrency="24", CatalogUrl=url)
     aws = told(*asked, "--on", "aws", "--stack", name)["aws"]
-    monkeypatch.setattr(
-        "geodl_core.service.aws.plan_stage.allowed_item", lambda item, _: allowed_item(item, (tmp_path,))
-    )
+    monkeypatch.setattr("geodl_core.aws.steps.plan_stage.allowed_item", lambda item, _: allowed_item(item, (tmp_path,)))
     options = RunOptions(arguments={"tile_size": 96}, bands={"0": "image:1", "1": "image:2"})
     order = Order(read_item(str(item)), reference, options)
     take_order(cloud.deployment, order, None)

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -19,6 +18,7 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from commands import geodl_here
+from forks import Forked
 from geodl_core.catalog.api.app import create_app
 from geodl_core.catalog.api.responses import answer_errors
 from geodl_core.domain.place.access import Access
@@ -35,9 +35,6 @@ from schemas import require_valid
 from servers import FileServer
 from uvicorns import behind_uvicorn
 from watched import collection, dispatch, opened, register, runs, scene, watch
-
-ROOT = Path(__file__).parents[2]
-GEODL = [sys.executable, "-c", "from geodl_core.cli.main import main; main()"]
 
 
 @pytest.fixture
@@ -452,11 +449,11 @@ def test_a_folder_is_watched_by_the_command(services, tmp_path):
     """`geodl publish --watch` publishes what is moved in, tells of it, and ends in order when told to."""
     incoming = tmp_path / "incoming"
     incoming.mkdir()
-    command = [*GEODL, "publish", "--watch", str(incoming), "--catalog", str(tmp_path / "catalog.db"), "--json"]
-    environment = {**os.environ, "GEODL_CACHE": str(tmp_path / "cache"), "PYTHONWARNINGS": "ignore"}
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+    words = ["publish", "--watch", incoming, "--catalog", tmp_path / "catalog.db", "--json"]
+    environment = {**os.environ, "GEODL_CACHE": str(tmp_path / "cache")}
+    process = Forked(words, (subprocess.DEVNULL, subprocess.PIPE, subprocess.PIPE), environment)
     try:
-        assert process.stderr.readline().startswith(b"watching")
+        assert process.stderr.readline().startswith("watching")
         (tmp_path / "draft").write_text(json.dumps(scene()))
         shutil.move(tmp_path / "draft", incoming / "i.json")
         line = json.loads(process.stdout.readline())

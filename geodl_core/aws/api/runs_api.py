@@ -1,0 +1,232 @@
+"""Runs and watches over HTTP: looked at, retried, cancelled, kept; as a function answers behind an HTTP API."""
+
+import base64
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from geodl_core.aws.api.asked import Asked, is_said
+from geodl_core.aws.api.watches_api import (
+    backfill_watch,
+    delete_watch,
+    list_watches,
+    pause_watch,
+    put_watch,
+    resume_watch,
+    scan_for_watch,
+    show_backfills,
+    show_watch,
+)
+from geodl_core.aws.ledger.ledger import (
+    CloudRun,
+    StatePage,
+    cloud_history,
+    list_by_state,
+    move_run,
+    read_run,
+    retry_cloud_run,
+)
+from geodl_core.aws.ledger.watches import revision_of_watches
+from geodl_core.aws.site.executions import start_run, stop_run
+from geodl_core.aws.site.secrets import KnownToken, bearer_of, find_known_token
+from geodl_core.aws.watches.controls import Controls
+from geodl_core.domain.run.state import FINAL, STATES, State
+from geodl_core.domain.scan.windows import stamp
+from geodl_core.errors import GeodlError, InputError, UnavailableError
+from geodl_core.service.access.scopes import granted
+
+MOST_RUNS = 1_000
+NOBODY = "nobody"
+"""Scope of what is told to everybody, whatever is private."""
+TIMES = ("created", "updated", "not_before")
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Who is let in."""
+
+    tokens: Callable[[], tuple[KnownToken, ...]]
+    """Returns what is known of tokens now."""
+    is_private: bool = False
+    """Whether reading needs a token, too."""
+
+
+def list_runs(controls: Controls, asked: Asked) -> dict[str, Any]:
+    """Return a page of runs, those changed last first; `state`, `watch`, `limit` and `before` choose.
+
+    Raises:
+        InputError: a state that there is not, or a limit that is no number.
+    """
+    state, watch = asked.query.get("state"), asked.query.get("watch")
+    if state is not None and state not in STATES:
+        raise InputError(f"state: expected one of {', '.join(STATES)}, found {state[:40]!r}")
+    try:
+        limit = min(MOST_RUNS, max(1, int(asked.query.get("limit", 100))))
+        before = float(asked.query["before"]) if "before" in asked.query else None
+    except ValueError as error:
+        raise InputError("limit, before: expected numbers") from error
+    states: tuple[State, ...] = STATES if state is None else tuple(each for each in STATES if each == state)
+    page = StatePage(limit + 1, is_newest_first=True, edge=before, watch=watch)
+    found = [run for each in states for run in list_by_state(controls.deployment.ledger, each, page)]
+    found.sort(key=lambda run: (-run.updated, run.id))
+    told: dict[str, Any] = {"runs": [run_facts(run) for run in found[:limit]]}
+    if len(found) > limit:
+        told["next"] = {"before": repr(found[limit - 1].updated)}
+    return told
+
+
+def show_run(controls: Controls, asked: Asked) -> dict[str, Any]:
+    """Return a run.
+
+    Raises:
+        InputError: there is none.
+    """
+    return run_facts(_run(controls, asked))
+
+
+def show_history(controls: Controls, asked: Asked) -> dict[str, Any]:
+    """Return what happened to a run, oldest first."""
+    run = _run(controls, asked)
+    lines = cloud_history(controls.deployment.ledger, run.id)
+    return {"id": run.id, "events": [{**line, "at": stamp(float(line["at"]))} for line in lines]}
+
+
+def retry(controls: Controls, asked: Asked) -> dict[str, Any]:
+    """Start a run that has ended once more; with `force`, also one that succeeded, to be computed anew.
+
+    Raises:
+        InputError: it has not ended, or it succeeded and is not forced.
+        UnavailableError: it is queued, and starts with the next sweep.
+    """
+    is_forced = is_said(asked, "force")
+    run = retry_cloud_run(controls.deployment.ledger, _run(controls, asked).id, is_forced=is_forced)
+    start_run(controls.deployment, run)
+    return run_facts(_run(controls, asked))
+
+
+def cancel(controls: Controls, asked: Asked) -> dict[str, Any]:
+    """Stop a run; one that has ended is left as it is."""
+    run = _run(controls, asked)
+    if run.state not in FINAL:
+        # First: what the execution tells when it is stopped is no failure then.
+        run = move_run(controls.deployment.ledger, run.id, "cancelled", "cancelled")
+        stop_run(controls.deployment, run, "cancelled")
+    return run_facts(run)
+
+
+def show_health(controls: Controls, _: Asked) -> dict[str, Any]:
+    """Say that all is well, if the table answers."""
+    revision_of_watches(controls.deployment.ledger)
+    return {"status": "ok"}
+
+
+Handler = Callable[[Controls, Asked], dict[str, Any]]
+ROUTES: dict[tuple[str, str], tuple[Handler, str]] = {
+    ("GET", "/runs"): (list_runs, "read"),
+    ("GET", "/runs/<run_id>"): (show_run, "read"),
+    ("GET", "/runs/<run_id>/history"): (show_history, "read"),
+    ("POST", "/runs/<run_id>/retry"): (retry, "publish"),
+    ("DELETE", "/runs/<run_id>"): (cancel, "publish"),
+    ("GET", "/watches"): (list_watches, "read"),
+    ("GET", "/watches/<name>"): (show_watch, "read"),
+    ("PUT", "/watches/<name>"): (put_watch, "admin"),
+    ("POST", "/watches/<name>/pause"): (pause_watch, "admin"),
+    ("POST", "/watches/<name>/resume"): (resume_watch, "admin"),
+    ("DELETE", "/watches/<name>"): (delete_watch, "admin"),
+    ("POST", "/watches/<name>/scan"): (scan_for_watch, "admin"),
+    ("POST", "/watches/<name>/backfill"): (backfill_watch, "admin"),
+    ("GET", "/watches/<name>/backfills"): (show_backfills, "read"),
+    ("GET", "/health"): (show_health, NOBODY),
+}
+"""Method and path → what answers, and the scope that it needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What is answered."""
+
+    status: int
+    body: str
+    """JSON."""
+
+
+def answer(
+    controls: Controls,
+    door: Door,
+    route: tuple[str, str],
+    event: Mapping[str, Any],
+    path: Mapping[str, str],
+) -> Reply:
+    """Answer a request of an HTTP API (payload format 2.0), if its token allows what it asks for.
+
+    Reading needs none, unless it is private; where API Gateway itself has authorised a request, which it says in the
+    event, that holds.
+
+    Args:
+        controls: of the deployment.
+        door: who is let in.
+        route: one of `ROUTES`.
+        event: of the gateway.
+        path: what stands in the path, by name.
+    """
+    handle, needed = ROUTES[route]
+    try:
+        is_open = needed == NOBODY or (needed == "read" and not door.is_private)
+        refusal = None if is_open else _refusal(door.tokens, event, needed)
+        if refusal is not None:
+            return refusal
+        asked = Asked(path, event.get("queryStringParameters") or {}, _body(event))
+        return _reply(200, handle(controls, asked))
+    except InputError as error:
+        is_absent = error.message.startswith("no ")
+        return _reply(404 if is_absent else 400, {"code": type(error).__name__, "description": _said(error)})
+    except UnavailableError as error:
+        return _reply(503, {"code": type(error).__name__, "description": _said(error)})
+
+
+def _refusal(tokens: Callable[[], tuple[KnownToken, ...]], event: Mapping[str, Any], needed: str) -> Reply | None:
+    if (event.get("requestContext") or {}).get("authorizer"):
+        return None
+    text = bearer_of(event.get("headers") or {})
+    found = None if text is None else find_known_token(tokens(), text)
+    if found is None:
+        return _reply(
+            401, {"code": "Unauthorized", "description": "expected a known token in the header Authorization"}
+        )
+    if needed not in granted(found.scopes):
+        return _reply(403, {"code": "Forbidden", "description": f"the token lacks the scope {needed}"})
+    return None
+
+
+def _body(event: Mapping[str, Any]) -> Any:
+    text = event.get("body")
+    if not text:
+        return None
+    try:
+        return json.loads(base64.b64decode(text) if event.get("isBase64Encoded") else text)
+    except (ValueError, RecursionError) as error:
+        raise InputError("body: expected JSON, found other text") from error
+
+
+def _reply(status: int, document: Mapping[str, Any]) -> Reply:
+    return Reply(status, json.dumps(document, ensure_ascii=False))
+
+
+def _said(error: GeodlError) -> str:
+    return error.message if error.hint is None else f"{error.message} ({error.hint})"
+
+
+def run_facts(run: CloudRun) -> dict[str, Any]:
+    """Return a run for JSON."""
+    told = {name: value for name, value in asdict(run).items() if name not in ("item_collection", "item_id")}
+    times = {name: stamp(getattr(run, name)) for name in TIMES}
+    return {**told, **times, "item": {"collection": run.item_collection, "id": run.item_id}}
+
+
+def _run(controls: Controls, asked: Asked) -> CloudRun:
+    run_id = asked.path["run_id"]
+    run = read_run(controls.deployment.ledger, run_id)
+    if run is None:
+        raise InputError(f"no run {run_id[:64]}", hint="an id is whole here: 64 characters")
+    return run

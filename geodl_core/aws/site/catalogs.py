@@ -1,0 +1,58 @@
+"""The catalog of a deployment: a STAC API by its address, or a database whose address is a secret."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+from geodl_core.aws.site.secrets import catalog_address, read_secret
+from geodl_core.aws.topics.publish import Topic, publish_items, publish_outbox
+from geodl_core.domain.watch.loops import Lookup
+from geodl_core.errors import InputError
+
+
+def catalog_opener(secrets: Callable[[], Any], url: str, secret: str) -> Callable[[], AbstractContextManager[Any]]:
+    """Return what opens the catalog of a deployment, each time anew: a database without connections may rest.
+
+    Args:
+        secrets: makes a client of Secrets Manager, where one is needed.
+        url: address of a STAC API; empty where there is none.
+        secret: name or ARN of the secret with the database's address; empty where there is none.
+
+    Raises:
+        InputError: neither, or both, are told.
+    """
+    if bool(url) == bool(secret):
+        raise InputError(
+            "expected a STAC API or the secret of a database as catalog, found both or none",
+            hint="GEODL_CATALOG or GEODL_CATALOG_SECRET",
+        )
+
+    def opened() -> AbstractContextManager[Any]:
+        from geodl_core.catalog.open import open_catalog  # noqa: PLC0415  # a second, for those that need it
+
+        address = catalog_address(read_secret(secrets(), secret)) if secret else url
+        return open_catalog(address, create=False)
+
+    return opened
+
+
+def catalog_lookup(opener: Callable[[], AbstractContextManager[Any]]) -> Lookup:
+    """Return what finds the Items of a catalog by collection and id."""
+
+    def lookup(collection: str, item_id: str) -> Mapping[str, Any] | None:
+        with opener() as catalog:
+            found: Mapping[str, Any] | None = catalog.get_item(collection, item_id)
+        return found
+
+    return lookup
+
+
+def publish_result(topic: Topic, ledger: Any, catalog: Any, item: Mapping[str, Any]) -> int:
+    """Tell a topic of an Item that was written; where the catalog keeps an outbox, of all that was.
+
+    Returns:
+        How many Items were published.
+    """
+    if hasattr(catalog, "outbox"):
+        return publish_outbox(topic, catalog, ledger)
+    return publish_items(topic, [item])

@@ -1,0 +1,75 @@
+"""What was left lying: runs that are due by now, that were claimed and never started, whose execution ended untold."""
+
+from dataclasses import dataclass
+from itertools import chain
+
+from geodl_core.aws.ledger.ledger import CloudRun, StatePage, list_by_state, move_run
+from geodl_core.aws.site.executions import Deployment, describe, execution_name, running_names, start_run
+from geodl_core.aws.steps.causes import Failure, read_failure
+from geodl_core.aws.steps.fail_stage import end_run
+from geodl_core.domain.run.state import State
+from geodl_core.errors import InputError
+
+MOST_RUNS = 10_000
+"""Looked at in each state; more wait for the next sweep."""
+GRACE_S = 120.0
+"""Whoever was at a run so lately may be at it still; Step Functions' lists lag behind, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a sweep did."""
+
+    started: int
+    """Runs that were due."""
+    restarted: int
+    """That were claimed, and had no execution."""
+    ended: int
+    """Whose execution had ended without telling."""
+
+
+def sweep(deployment: Deployment) -> Swept:
+    """Start what is due, and end what ended; the same at any time and any number of times.
+
+    Raises:
+        UnavailableError: ledger or Step Functions do not answer.
+    """
+    now = deployment.ledger.clock()
+    waiting = _left(deployment, "queued", now)
+    due = [run for run in waiting if run.not_before <= now]
+    for run in due:
+        start_run(deployment, run)
+    active = list(chain(_left(deployment, "claimed", now), _left(deployment, "running", now)))
+    running = running_names(deployment) if active else set()
+    outcomes = [_settle(deployment, run) for run in active if execution_name(run) not in running]
+    return Swept(len(due), outcomes.count("restarted"), outcomes.count("ended"))
+
+
+def _left(deployment: Deployment, state: State, now: float) -> list[CloudRun]:
+    """Return the runs in a state that nobody has changed lately."""
+    runs = list_by_state(deployment.ledger, state, StatePage(MOST_RUNS))
+    return [run for run in runs if run.updated <= now - GRACE_S]
+
+
+def _settle(deployment: Deployment, run: CloudRun) -> str:
+    """Bring a run that is not being worked on to where it belongs; return what was done."""
+    execution = describe(deployment, run)
+    if execution is None:
+        return _again(deployment, run)
+    if execution.status in ("RUNNING", "PENDING_REDRIVE"):
+        return "left"
+    if execution.status == "SUCCEEDED":
+        failure = Failure("InferenceError", "its execution ended without a result")
+    else:
+        failure = read_failure(execution.error or f"States.{execution.status}", execution.cause or "")
+    return "ended" if end_run(deployment.ledger, run, failure) else "left"
+
+
+def _again(deployment: Deployment, run: CloudRun) -> str:
+    """Queue a run whose execution there never was, and start it."""
+    try:
+        queued = move_run(deployment.ledger, run.id, "queued", "there was no execution")
+    except InputError:
+        return "left"
+    start_run(deployment, queued)
+    return "restarted"
