@@ -6,6 +6,7 @@ GeodlError                   the base: what was named, expected and found; an ex
     ModelError               the EMD lacks a key, EMD and ONNX disagree, an unsafe package
     PlanError                a halo that leaves no core, a shard outside the plan
     QueryError               a search that cannot be understood
+    AbsentError              what is named is not there
   DataError             3    permanent: a block cannot be decoded, a part is truncated
   InferenceError        4    the session failed
     OutOfMemoryError         retried with half the batch
@@ -53,6 +54,10 @@ class PlanError(InputError):
 
 class QueryError(InputError):
     """A catalog search that cannot be understood."""
+
+
+class AbsentError(InputError):
+    """What is named is not there."""
 
 
 class DataError(GeodlError):

@@ -27,6 +27,10 @@ if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
     sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(ROOT / ".pytest_cache" / "bytecode")
     sys.dont_write_bytecode = False
 
+if os.environ.get("PYTEST_XDIST_WORKER"):
+    # A worker a core: the threads of linear algebra, which spin where they wait, would take the other's.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "postgres: needs PostgreSQL with PostGIS, started on the loopback")

@@ -15,7 +15,8 @@ def stand_in(place: str, words: list[str]) -> None:
     """Have the words run, and end as they end."""
     with socket.socket(socket.AF_UNIX) as line:
         line.connect(place)
-        asked = json.dumps({"words": words, "cwd": os.getcwd(), "env": dict(os.environ)}).encode()
+        cwd = os.getcwd()  # noqa: PTH109  # pathlib takes longer to import than all of this
+        asked = json.dumps({"words": words, "cwd": cwd, "env": dict(os.environ)}).encode()
         # A message of unknown length: its own goes before it.
         socket.send_fds(line, [len(asked).to_bytes(4, "big")], [1, 2])
         line.sendall(asked)

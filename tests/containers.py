@@ -2,8 +2,8 @@
 and hurt where a test says so.
 
 A fault is a file in a folder, named after the scene that it hurts: how each attempt of a job is to end, by the job's
-command. `{"shard": [{"wait_s": 60}, {"exit": 75, "says": "…"}, {"kill": 9}]}` makes a shard's first attempt wait before it
-begins, the second end with that code before it begins, and the third be killed when it has done all its work.
+command. `{"shard": [{"wait_s": 60}, {"exit": 75, "says": "…"}, {"kill": 9}]}` makes a shard's first attempt wait before
+it begins, the second end with that code before it begins, and the third be killed when it has done all its work.
 """
 
 import gc
@@ -138,7 +138,8 @@ def _run() -> None:
     if "wait_s" in fault:
         time.sleep(fault["wait_s"])
     if "exit" in fault:
-        print(fault.get("says", ""), file=sys.stderr)
+        sys.stderr.write(fault.get("says", ""))
+        sys.stderr.flush()
         os._exit(fault["exit"])
     from geodl_core.cli.main import main  # noqa: PLC0415  # tests that only use this module do not pay for it
 

@@ -1,6 +1,7 @@
 """The project's own template on the emulator: built and deployed by SAM, with a PostgreSQL of the test's, and asked as
 its users would."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -23,6 +24,7 @@ STACK = "geodl"
 IMAGE, CPU_IMAGE = "geodl-gpu:e2e", "123456789012.dkr.ecr.us-east-1.amazonaws.com/geodl-cpu:e2e"
 SCENES = "scenes-of-others"
 TOKEN = "gdl_" + "e2e" * 12
+"""With which the tests read runs."""
 WAIT_SCALE = 0.2
 """Of the time that Step Functions waits before another try, where things go wrong on purpose."""
 BANDS = {"0": "image:1", "1": "image:2"}
@@ -91,6 +93,8 @@ def deployed(dsn: str, folder: Path, setup: launch.Setup, **parameters: str) -> 
         outputs = {one["OutputKey"]: one["OutputValue"] for one in found["Outputs"]}
         stack = Stack(emulator, outputs, dsn)
         stack.client("s3").create_bucket(Bucket=SCENES)
+        known = [{"name": "e2e", "sha256": hashlib.sha256(TOKEN.encode()).hexdigest(), "scopes": ["read"]}]
+        client.put_secret_value(SecretId=outputs["TokensSecret"], SecretString=json.dumps(known))
         yield stack
 
 
@@ -203,7 +207,7 @@ def executions(stack: Stack, machine: str = "SceneMachine") -> list[dict[str, An
 def runs(stack: Stack, watch: str | None = None) -> list[dict[str, Any]]:
     """All runs of the ledger, or of a watch, as the API tells them."""
     more = f"&watch={watch}" if watch else ""
-    found: list[dict[str, Any]] = ask(stack, "RunsApi", f"/runs?limit=1000{more}").document["runs"]
+    found: list[dict[str, Any]] = ask(stack, "RunsApi", f"/runs?limit=1000{more}", token=TOKEN).document["runs"]
     return found
 
 

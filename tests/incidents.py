@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from deployed import Stack, ask, eventually, geodl, runs
+from deployed import TOKEN, Stack, ask, eventually, geodl, runs
 from geodl_core.domain.run.state import FINAL
 
 QUEUES = ("ShardQueue", "UrgentQueue", "MergeQueue")
@@ -30,7 +30,8 @@ def ended_run(stack: Stack, scene: str, within_s: float = 90.0, attempt: int = 1
 
 def states(stack: Stack, run: Mapping[str, Any]) -> list[str]:
     """The states that a run has been in, in their order."""
-    return [one["state"] for one in ask(stack, "RunsApi", f"/runs/{run['id']}/history").document["events"]]
+    told = ask(stack, "RunsApi", f"/runs/{run['id']}/history", token=TOKEN).document
+    return [one["state"] for one in told["events"]]
 
 
 def jobs(stack: Stack, run: Mapping[str, Any]) -> list[dict[str, Any]]:

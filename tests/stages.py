@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import one_stage
 from geodl_core.catalog.models import add_model
 from geodl_core.catalog.sqlite import SqliteCatalog
 from geodl_core.io.package.package import load_package
@@ -15,10 +16,15 @@ from perfect import write_detector, write_objects
 from registered import DETECTORS, PIXELS, write_models
 from scenes import write_scene
 
-STAGE = Path(__file__).with_name("one_stage.py")
+STAGE = Path(one_stage.__file__)
 STAGES = ("ingest", "load", "plan", "shard", "merge", "register")
 """In the order of a run."""
 OTHERS = {kind: write for kind, write in {**PIXELS, **DETECTORS}.items() if kind in PIXELS or "masks" in kind}
+
+
+def run_here(stage: str, folder: Path) -> Any:
+    """Run a stage in this process; return its answer, as JSON gives it."""
+    return json.loads(json.dumps(one_stage.STAGES[stage](folder)))
 
 
 def run_stage(stage: str, folder: Path) -> dict[str, Any]:

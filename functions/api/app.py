@@ -1,6 +1,6 @@
 """The STAC API behind an HTTP API. Whoever may write is told by a token or by the gateway."""
 
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics, Tracer
@@ -9,8 +9,8 @@ from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2,
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from mangum import Mangum
 
-from geodl_core.aws.api.api_app import create_api
-from geodl_core.aws.site.catalogs import catalog_opener
+from geodl_core.aws.api.api_app import awake, create_api
+from geodl_core.aws.site.catalogs import wake_catalog
 from geodl_core.aws.site.clients import client, open_bucket, open_ledger
 from geodl_core.aws.site.secrets import token_reader
 from geodl_core.aws.topics.publish import Topic, publish_outbox
@@ -18,12 +18,16 @@ from geodl_core.settings import AwsSettings
 
 logger, metrics, tracer = Logger(), Metrics(), Tracer(patch_modules=("botocore",))
 AWS, SECRETS = AwsSettings.from_env(), partial(client, "secretsmanager")
-CATALOG = catalog_opener(SECRETS, "", AWS.catalog_secret)().__enter__()
 TOPIC = Topic(client("sns"), client("s3"), AWS.topic, open_bucket(AWS.bucket))
-PUBLISH = partial(publish_outbox, TOPIC, CATALOG, open_ledger(AWS.table))
-APP = Mangum(
-    create_api(CATALOG, token_reader(SECRETS, AWS.tokens_secret), PUBLISH, is_private=AWS.is_private), lifespan="off"
-)
+TOKENS = token_reader(SECRETS, AWS.tokens_secret)
+
+
+@cache
+def app() -> Mangum:
+    """Open the catalog, which may have to wake, with the first request; return what answers."""
+    catalog = wake_catalog(SECRETS, AWS.catalog_secret)
+    publish = partial(publish_outbox, TOPIC, catalog, open_ledger(AWS.table))
+    return Mangum(create_api(catalog, TOKENS, publish, is_private=AWS.is_private), lifespan="off")
 
 
 @logger.inject_lambda_context
@@ -33,4 +37,4 @@ APP = Mangum(
 def handler(event: APIGatewayProxyEventV2, context: LambdaContext) -> Any:
     """Answer a request."""
     metrics.add_metric("Requests", MetricUnit.Count, 1)
-    return APP(event.raw_event, context)
+    return awake(lambda: app()(event.raw_event, context))

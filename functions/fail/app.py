@@ -20,8 +20,8 @@ LOGS = (client("logs"), AWS.batch_logs) if AWS.batch_logs else None
 @tracer.capture_lambda_handler(capture_response=False)
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Write down why a run failed: {run_id, attempt, error, cause} → run_id, state, error, cause."""
+    """Write down why a run failed: {run_id, attempt, error} → run_id, state, error, cause, is_ended."""
     ended = fail_stage(LEDGER, event, LOGS)
-    metrics.add_metric("RunsFailed", MetricUnit.Count, 1)
+    metrics.add_metric("RunsFailed", MetricUnit.Count, int(ended["is_ended"]))
     logger.error("run ended", extra=ended)
     return ended

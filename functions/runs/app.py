@@ -24,7 +24,7 @@ DOOR = Door(token_reader(partial(client, "secretsmanager"), AWS.tokens_secret), 
 def respond(asked: tuple[str, str], **names: str) -> Response[str]:
     """Answer a request of a route."""
     reply = answer(CONTROLS, DOOR, asked, app.current_event.raw_event, names)
-    return Response(reply.status, "application/json", reply.body)
+    return Response(reply.status, "application/json", reply.body, dict(reply.headers))
 
 
 for verb, pattern in ROUTES:

@@ -25,5 +25,5 @@ CONTROLS = open_controls(DEPLOYMENT, AWS.schedule_group, AWS.schedule_role, AWS.
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
     """Sweep; return how many runs were started, restarted and ended, watches scheduled anew, scans resumed."""
     swept = asdict(sweep(DEPLOYMENT))
-    metrics.add_metric("RunsStuck", MetricUnit.Count, swept["ended"] + swept["restarted"])
+    metrics.add_metric("RunsStuck", MetricUnit.Count, sum(swept[name] for name in ("ended", "restarted", "stalled")))
     return swept | asdict(tend(CONTROLS))

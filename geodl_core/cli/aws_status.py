@@ -124,7 +124,9 @@ def report_lines(report: "RunReport") -> list[str]:
     failure = report.failure
     if failure is not None:
         count = f", {failure.children} shards" if failure.children > 1 else ""
-        facts.append(("failed in", f"{failure.name or 'its execution'}{count}: {failure.error}: {failure.message}"))
+        where, why = f"{failure.name or 'its execution'}{count}", f"{failure.error}: {failure.message}"
+        # Most often it is what the run's own row has.
+        facts.append(("failed in", where if ("error", why) in facts else f"{where}: {why}"))
     lines = [f"{name:<{LABEL + 1}}{value}" for name, value in facts]
     lines.append("history")
     for event in report.history:

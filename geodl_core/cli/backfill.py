@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from geodl_core.cli.main import printable
 from geodl_core.cli.scan import CATALOG, opened, survey_there
 from geodl_core.cli.stack_option import meant_stack, opened_controls, stack_option
 from geodl_core.errors import InputError
 
 if TYPE_CHECKING:
+    from geodl_core.aws.watches.backfills import CloudBackfill
     from geodl_core.domain.scan.estimate import Rates
     from geodl_core.domain.scan.windows import Window
     from geodl_core.service.scans.backfill import Limits
@@ -106,11 +108,16 @@ def _fill_there(stack: str, watch: str, window: "Window", *, again: bool, as_jso
     if as_json:
         click.echo(json.dumps(backfill_facts(found), ensure_ascii=False))
         return
-    counts = ", ".join(f"{count:,} {name}" for name, count in found.counts.items())
-    click.echo(f"backfill {found.name}: {found.status}" + (f"; {counts}" if counts else ""))
+    click.echo(f"backfill {backfill_text(found)}")
     if found.cause:
-        click.echo(f"cause    {found.cause}")
+        click.echo(f"cause    {printable(found.cause)}")
     if found.status in ENDED:
         click.echo("next     --again begins anew: what was run is not run again")
     else:
-        click.echo(f"next     geodl aws status --stack {stack}")
+        click.echo(f"next     the same command tells how it goes, as does geodl watch show {watch} --stack {stack}")
+
+
+def backfill_text(found: "CloudBackfill") -> str:
+    """Return how a back-fill of a deployment does, in a line."""
+    counts = ", ".join(f"{count:,} {name}" for name, count in found.counts.items())
+    return f"{found.name}: {found.status.lower()}" + (f"; {counts}" if counts else "")

@@ -91,7 +91,7 @@ def _deploy(name: str, options: Mapping[str, Any]) -> None:
     elif not _execute(name, change_set, options, is_new=is_new):
         return
     if not options["is_plan"]:
-        _finish(name, options["models"])
+        _finish(name, options["models"], is_new=is_new)
 
 
 def _source(options: Mapping[str, Any]) -> "Source":
@@ -176,8 +176,8 @@ def short_kind(kind: str) -> str:
     return kind.removeprefix("AWS::")
 
 
-def _finish(name: str, models: tuple[str, ...]) -> None:
-    """Register models, and print what one needs of the deployment."""
+def _finish(name: str, models: tuple[str, ...], *, is_new: bool) -> None:
+    """Register models, and print what one needs of the deployment; of a new one also what to do next."""
     from geodl_core.aws.deploy.deploy import next_steps
     from geodl_core.aws.site.stack import read_stack
     from geodl_core.cli.deploy_tables import print_outputs
@@ -186,4 +186,4 @@ def _finish(name: str, models: tuple[str, ...]) -> None:
     stack = read_stack(name)
     for model in models:
         click.get_current_context().invoke(add, model=model, catalog=None, store=f"s3://{stack.bucket}", is_json=False)
-    print_outputs(stack, next_steps(stack, models))
+    print_outputs(stack, next_steps(stack, models) if is_new else ())

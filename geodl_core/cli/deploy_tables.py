@@ -1,7 +1,7 @@
 """What `geodl deploy` prints: what would change, and what one needs of a deployment."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -51,14 +51,16 @@ def print_plan(name: str, changes: Sequence["Change"], *, is_new: bool) -> None:
             kind.append(f", {_remark(change)}", style=colour)
         table.add_row(Text(sign, style=colour), Text(change.logical_id), kind)
     console.print(table)
-    counts = Counter(change.action for change in changes)
-    say(", ".join(f"{counts[action]} to {action}" for action in SUMMED))
+    counts = Counter(change.action for change in changes if not change.is_perhaps)
+    perhaps = sum(change.is_perhaps for change in changes)
+    more = f"; {perhaps} may be replaced" if perhaps else ""
+    say(", ".join(f"{counts[action]} to {action}" for action in SUMMED) + more)
     lost = [change.logical_id for change in changes if change.loses_data]
     if lost:
         click.echo(f"warning: data is held by what goes: {', '.join(lost)}", err=True)
 
 
-def print_outputs(stack: "Stack", steps: Iterable[str]) -> None:
+def print_outputs(stack: "Stack", steps: Sequence[str]) -> None:
     """Print where a deployment is reached, and what to do next."""
     say(f"stack {stack.name} is deployed")
     for label, name in OUTPUTS:
@@ -66,7 +68,8 @@ def print_outputs(stack: "Stack", steps: Iterable[str]) -> None:
         if value:
             # As it is: behind the # of a link is where it leads to.
             click.echo(f"{label:<10} {value}")
-    say("next")
+    if steps:
+        say("next")
     for step in steps:
         say(f"  {step}")
 

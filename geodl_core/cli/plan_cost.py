@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PRICES_HELP = "TOML or JSON of other prices, or another region's.  [default: of us-east-1, with their date]"
 RATE_HELP = "Pixels a second of a job, its start included.  [default: as --stack noted, else 500,000]"
-STACK_HELP = "Deployment whose limits and measured rate hold; or what template.yaml has.  [env: GEODL_STACK]"
+STACK_HELP = "Deployment whose limits and measured rate hold.  [default: template.yaml's; env: GEODL_STACK]"
 COST_OPTIONS = (
     click.option("--on", "place", type=click.Choice(["aws"]), help="Say what it takes there, in time and money."),
     click.option("--scenes", type=click.IntRange(min=1), help="And a back-fill of so many scenes like it."),

@@ -154,7 +154,7 @@ def _tell(one: "Published", is_json: bool) -> None:
     if is_json:
         click.echo(json.dumps(asdict(one), ensure_ascii=False))
         return
-    what = f"{one.collection}/{one.item_id}" if one.item_id else one.place
+    what = "/".join(filter(None, (one.collection, one.item_id))) if one.item_id else one.place
     words: list[Any] = [f"{one.outcome:<12}{what}", one.text]
     click.echo("  ".join(filter(None, words)))
 

@@ -87,7 +87,7 @@ def survey_there(stack: str, asked: "tuple[str, Kind, Window | None]", rates: "R
         whom = progress.listen, time.sleep
         looked_at, result = survey_on_stack(controls, (found, kind, window), rates, whom)
         progress.stop()
-    print_survey((found, kind, looked_at), result, as_json)
+    print_survey((found, kind, looked_at), result, as_json, stack=stack)
 
 
 def _scan_there(stack: str, watch: str, *, dry_run: bool, as_json: bool) -> None:

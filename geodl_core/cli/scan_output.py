@@ -91,8 +91,8 @@ def print_report(watch: Watch, report: ScanReport, as_json: bool) -> None:
         click.echo("next     geodl serve, or geodl worker, carries them out")
 
 
-def print_survey(asked: tuple[Watch, str, Window], found: Survey, as_json: bool) -> None:
-    """Print what a scan would do."""
+def print_survey(asked: tuple[Watch, str, Window], found: Survey, as_json: bool, *, stack: str | None = None) -> None:
+    """Print what a scan would do; of a deployment where one is named."""
     watch, kind, window = asked
     if as_json:
         document = {"watch": watch.name, "kind": kind, "from": stamp(window.start), "to": stamp(window.end)}
@@ -111,7 +111,9 @@ def print_survey(asked: tuple[Watch, str, Window], found: Survey, as_json: bool)
         table.add_row(*_cells(month))
     console.print(table)
     _print_refusals(found.report)
-    if found.total.hours is None:
+    if found.total.hours is None and stack is not None:
+        click.echo(f"time     geodl plan ITEM --model {watch.model} --on aws --scenes N --stack {stack} tells")
+    elif found.total.hours is None:
         click.echo("time     not known: no run of the model has ended yet; --rate says it")
     else:
         click.echo(f"time     of one worker, at {found.rates.km2_per_hour:,.1f} km² an hour")

@@ -80,10 +80,17 @@ def add(
     for watch in kept:
         what = "what is published" if watch.mode == "item" else "what its scans find"
         click.echo(f"watch    {watch.name}: {watch.model} over {what}")
-    if stack is None:
-        click.echo("next     geodl serve runs them; geodl watch test ITEM says what they would do")
-    else:
-        click.echo(f"next     the deployment {stack} runs them; geodl publish --stack {stack} ITEM tries one")
+    click.echo(f"next     {_next(kept, stack)}")
+
+
+def _next(kept: "list[Watch]", stack: str | None) -> str:
+    """Return who runs watches, and how to see what they would do."""
+    who = "geodl serve runs them" if stack is None else f"the deployment {stack} runs them"
+    there = "" if stack is None else f" --stack {stack}"
+    if all(watch.mode == "schedule" for watch in kept):
+        return f"{who}; geodl scan {kept[0].name}{there} --dry-run says what it would find"
+    how = "geodl watch test ITEM says what they would do" if stack is None else f"geodl publish ITEM{there} tries one"
+    return f"{who}; {how}"
 
 
 Documents = list[tuple[str, dict[str, Any], Path]]

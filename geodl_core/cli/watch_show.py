@@ -11,6 +11,8 @@ from geodl_core.cli.watch_options import catalog_option, json_option, services_o
 
 WIDTH = 120
 """Of the table where it does not go to a terminal."""
+MOST_BACKFILLS = 5
+"""That are shown of a watch, the last ones."""
 
 
 @click.command("list", short_help="Show all watches.")
@@ -48,7 +50,8 @@ def show(name: str, catalog: str | None, stack: str | None, is_json: bool) -> No
       geodl watch show crops
       geodl watch show crops --json
     """
-    told = _told(catalog, meant_stack(stack, catalog=catalog), name)[0]
+    where = meant_stack(stack, catalog=catalog)
+    told = _told(catalog, where, name)[0]
     if is_json:
         click.echo(json.dumps(told, ensure_ascii=False))
         return
@@ -63,6 +66,29 @@ def show(name: str, catalog: str | None, stack: str | None, is_json: bool) -> No
     if problem:
         click.echo(f"{'passed over':<20} {problem['count']} in all; last {_time(problem['at'])}, {problem['item']}:")
         click.echo(f"{'':<20} {problem['text']}")
+    if told["watch"].get("mode") == "schedule" and where is not None:
+        _print_scans(name, where)
+
+
+def _print_scans(name: str, stack: str) -> None:
+    """Print what the scans of a deployment's watch found, the last one and its last back-fills."""
+    from geodl_core.aws.ledger.watches import read_scan
+    from geodl_core.aws.watches.backfills import list_backfills
+    from geodl_core.cli.backfill import backfill_text
+    from geodl_core.cli.main import printable
+
+    controls = opened_controls(stack)[1]
+    scan = read_scan(controls.deployment.ledger, name)
+    if scan is None:
+        click.echo(f"{'last scan':<20} none yet")
+    else:
+        state = "going on, " if scan["is_open"] else ""
+        counts = ", ".join(f"{scan.get(each, 0):,} {each}" for each in ("found", "matched", "ordered"))
+        click.echo(f"{'last scan':<20} {state}{_time(scan['touched'])}; {counts}")
+    for one in list_backfills(controls, name)[:MOST_BACKFILLS]:
+        click.echo(f"{'back-fill':<20} {backfill_text(one)}")
+        if one.cause:
+            click.echo(f"{'':<20} {printable(one.cause)}")
 
 
 @click.command("pause", short_help="Pause a watch.")

@@ -62,22 +62,27 @@ def box(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def hurt(box, server, tmp_path_factory):
+def jobs_images(box):
+    """How images run that can be hurt."""
+    return {pattern: box.image(image) for pattern, image in deployed.images({}).items()}
+
+
+@pytest.fixture(scope="session")
+def hurt(jobs_images, server, tmp_path_factory):
     """A deployment in which things go wrong, with a model and a watch for `meadows`; two GPUs.
 
     Step Functions waits a fifth of the time that the state machines say, before it tries something again.
     """
     folder = tmp_path_factory.mktemp("hurt")
-    images = {pattern: box.image(image) for pattern, image in deployed.images({}).items()}
     setup = launch.Setup(
-        images=images, gpus=2, vcpus=8, functions=4, environment={"SFN_WAIT_SCALE": str(deployed.WAIT_SCALE)}
+        images=jobs_images, gpus=2, vcpus=8, functions=4, environment={"SFN_WAIT_SCALE": str(deployed.WAIT_SCALE)}
     )
     with postgres.database(server, "template0") as dsn, deployed.deployed(dsn, folder, setup) as stack:
         write_scene(folder, (128, 128))
         conv_network(folder / "net.onnx")
         emd = write_emd(folder, ModelName="fields")
         deployed.geodl(stack, "model", "add", emd, "--store", f"s3://{stack.outputs['Bucket']}")
-        deployed.add_watch(stack, folder, "fields")
+        deployed.add_watch(stack, folder, "meadows")
         yield stack
 
 

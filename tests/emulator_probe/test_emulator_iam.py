@@ -89,6 +89,30 @@ def test_a_function_may_what_its_role_may(strict, place):
     assert "AccessDenied" in answer["errorMessage"]
 
 
+def test_a_stream_of_a_log_group_is_a_resource(strict):
+    """A role for a group's streams, as CloudFormation gives its ARN, reads one, and none of another group's.
+
+    The group's ARN alone means none of its streams.
+    """
+    logs, group, other = launch.client(strict.emulator, "logs"), named("group"), named("group")
+    for name in (group, other):
+        logs.create_log_group(logGroupName=name)
+        logs.create_log_stream(logGroupName=name, logStreamName="a/b")
+    (arn,) = (one["arn"] for one in logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"])
+    assert arn.endswith(f":{group}:*")
+    source = """
+import boto3
+
+def handler(event, context):
+    return boto3.client("logs").get_log_events(logGroupName=event["group"], logStreamName="a/b")["events"]
+"""
+    function = make_function(strict, source, make_role(strict, policy("logs:GetLogEvents", arn)))
+    assert invoke(strict, function, {"group": group})[0] == []
+    assert "AccessDenied" in invoke(strict, function, {"group": other})[0]["errorMessage"]
+    narrow = make_function(strict, source, make_role(strict, policy("logs:GetLogEvents", arn.removesuffix(":*"))))
+    assert "AccessDenied" in invoke(strict, narrow, {"group": group})[0]["errorMessage"]
+
+
 def test_a_job_may_what_its_role_may(strict, place):
     """A Batch job reads with the reading role and fails with the other."""
     service = make_role(strict)

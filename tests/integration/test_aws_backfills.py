@@ -68,6 +68,28 @@ def test_one_that_has_ended_is_begun_anew_where_asked(controls):
     assert list_backfills(controls, "w") == [second]
 
 
+class Failing:
+    """Step Functions whose executions have failed in a function."""
+
+    def __init__(self, states):
+        self._states = states
+
+    def __getattr__(self, name):
+        return getattr(self._states, name)
+
+    def describe_execution(self, **asked):
+        told = {"errorType": "ItemError", "errorMessage": "https://h/v1: refused", "stackTrace": ["File x, line 3"]}
+        failed = {"status": "FAILED", "error": "ItemError", "cause": json.dumps(told)}
+        return {**self._states.describe_execution(**asked), **failed}
+
+
+def test_why_one_failed_is_told_in_a_line(controls):
+    """What a function gave as its error is told by its kind and message, without its traceback."""
+    deployment = replace(controls.deployment, states=Failing(controls.deployment.states))
+    failed = start_backfill(replace(controls, deployment=deployment), "w", WINDOW)
+    assert (failed.status, failed.cause) == ("FAILED", "ItemError: https://h/v1: refused")
+
+
 def test_windows_and_watches_are_apart(controls, cloud):
     """Another window, or another watch with a name that looks alike, has its own back-fill, whose name fits."""
     long = "w" * 30

@@ -209,7 +209,7 @@ def test_failures_and_what_was_left_lying(cloud, load, model, tmp_path):
     told = load("fail")({**event("fail_job_memory"), "run_id": taken.run_id, "attempt": 1})
     assert (told["state"], told["error"]) == ("failed", "OutOfMemoryError")
     swept = load("sweep")({})
-    assert swept == dict.fromkeys(("started", "restarted", "ended", "scheduled", "resumed"), 0)
+    assert swept == dict.fromkeys(("started", "restarted", "ended", "stalled", "scheduled", "resumed"), 0)
 
 
 def test_a_function_that_is_not_told_enough_says_so(load, environment):

@@ -14,6 +14,7 @@ import boto3
 import psycopg
 import pytest
 
+from geodl_core.aws.site import catalogs
 from geodl_core.aws.steps import migrate
 from geodl_core.aws.steps.migrate import migrate_stage
 from geodl_core.catalog.pgstac.catalog import PgstacCatalog
@@ -105,7 +106,7 @@ def test_a_catalog_is_made_and_left_alone(request, waiting):
 @pytest.mark.postgres
 def test_a_database_that_wakes_is_waited_for(request, waiting, monkeypatch):
     """Where the database does not answer at first it is asked again."""
-    monkeypatch.setattr(migrate, "PAUSE_S", 0.01)
+    monkeypatch.setattr(catalogs, "PAUSE_S", 0.01)
     server = request.getfixturevalue("postgres")
     with database(server) as dsn:
         name = dsn.rpartition("/")[2]

@@ -12,7 +12,7 @@ from cloud import client
 from commands import geodl_here
 from geodl_core.aws.ledger.found_runs import find_run
 from geodl_core.aws.ledger.ledger import cloud_history, move_run, read_run
-from geodl_core.aws.operate import dead_letters, token_secret
+from geodl_core.aws.operate import dead_letters, run_lines, token_secret
 from geodl_core.aws.operate.dead_letters import letters_of, replay
 from geodl_core.aws.operate.overview import LONG_S, STUCK_S, find_stuck
 from geodl_core.aws.operate.token_secret import add_secret_token
@@ -61,7 +61,8 @@ def ordered(operated, name="scene", watch="fields"):
 
 def failed(operated, name="scene", watch="fields"):
     run_id = ordered(operated, name, watch)
-    fail_stage(operated.ledger, {"run_id": run_id, "attempt": 1, "error": "DataError", "cause": json.dumps(PROBLEM)})
+    caught = {"Error": "DataError", "Cause": json.dumps(PROBLEM)}
+    fail_stage(operated.ledger, {"run_id": run_id, "attempt": 1, "error": caught})
     return run_id
 
 
@@ -201,6 +202,22 @@ def test_logs_are_those_of_the_run_in_order_of_time(operated):
     assert [json.loads(line)["text"] for line in only.splitlines()] == ["planned", "took 1.5 s, 96 of 512 MB"]
 
 
+def test_lines_without_ids_are_told_apart(operated, monkeypatch):
+    """Where events have no id of their own all lines are printed, each once."""
+    run_id = failed(operated)
+    lines = [(at, json.dumps({"message": f"step {at}", "run_id": run_id})) for at in range(3)]
+    put_lines(f"{operated.stack.function_logs}plan", "a", int(time.time() * 1000), *lines)
+    events = run_lines._events
+
+    def without_ids(*asked):
+        for event in events(*asked):
+            yield {name: value for name, value in event.items() if name != "eventId"}
+
+    monkeypatch.setattr(run_lines, "_events", without_ids)
+    done = geodl_here("aws", "logs", run_id[:8])
+    assert (done.returncode, [line[-6:] for line in done.stdout.splitlines()]) == (0, ["step 0", "step 1", "step 2"])
+
+
 def test_a_run_without_lines_says_why(operated):
     """Nothing to print is said, with what it may come from."""
     done = geodl_here("aws", "logs", ordered(operated))
@@ -265,6 +282,13 @@ def test_dead_letters_are_shown_with_their_reasons(operated):
         assert done.stdout.splitlines()[3] == "3 dead letters there"
     assert depth(operated.dead) == (3, 0)
     assert depth(operated.cloud.queue) == (0, 0)
+
+
+def test_what_a_message_said_is_shown_without_its_envelope(operated):
+    """Of a letter that will fail again its own beginning is shown, also where a topic has wrapped it."""
+    send_dead(operated, json.dumps({"Type": "Notification", "MessageId": "m", "Message": "no\njson"}), "[1")
+    done = geodl_here("aws", "replay-dlq", "--dry-run")
+    assert sorted(line.strip() for line in done.stderr.splitlines()) == ["[1", "no json"]
 
 
 def test_dead_letters_are_replayed_as_they_were(operated):

@@ -310,7 +310,7 @@ def test_a_cancelled_run_goes_no_further(works):
     for step in (works.plan, lambda one: works.register({**planned, **one})):
         with pytest.raises(InputError, match="is over, found it cancelled"):
             step(event)
-    told = fail_stage(works.cloud.ledger, {**event, "error": "InputError", "cause": "x"})
+    told = fail_stage(works.cloud.ledger, {**event, "error": {"Error": "InputError", "Cause": "x"}})
     assert told["state"] == "cancelled"
 
 
@@ -318,11 +318,11 @@ def test_a_late_attempt_does_not_end_a_new_one(works):
     """A run that was retried meanwhile is not touched by the attempt before."""
     event = works.order()
     planned = works.plan(event)
-    fail_stage(works.cloud.ledger, {**event, "error": "States.Timeout", "cause": ""})
+    fail_stage(works.cloud.ledger, {**event, "error": {"Error": "States.Timeout", "Cause": ""}})
     retry_cloud_run(works.cloud.ledger, event["run_id"])
     with pytest.raises(InputError, match="attempt 1 is over"):
         works.register(planned)
-    fail_stage(works.cloud.ledger, {**event, "error": "DataError", "cause": "late"})
+    fail_stage(works.cloud.ledger, {**event, "error": {"Error": "DataError", "Cause": "late"}})
     assert read_run(works.cloud.ledger, event["run_id"]).state == "queued"
 
 
@@ -438,9 +438,9 @@ def test_the_first_shard_that_fails_tells(works):
     works.plan(event)
     fail_stage(
         works.cloud.ledger,
-        {**event, "error": "DataError", "cause": '{"errorType":"DataError","errorMessage":"a block"}'},
+        {**event, "error": {"Error": "DataError", "Cause": '{"errorType":"DataError","errorMessage":"a block"}'}},
     )
-    fail_stage(works.cloud.ledger, {**event, "error": "States.ExceedToleratedFailureThreshold", "cause": "x"})
+    fail_stage(works.cloud.ledger, {**event, "error": {"Error": "States.ExceedToleratedFailureThreshold", "Cause": "x"}})
     assert read_run(works.cloud.ledger, event["run_id"]).error["message"] == "a block"
 
 

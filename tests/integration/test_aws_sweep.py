@@ -12,7 +12,7 @@ from geodl_core.aws.steps.sweep import GRACE_S, Swept, sweep
 from geodl_core.domain.run.order import Order
 from geodl_core.errors import UnavailableError
 
-NOTHING = Swept(0, 0, 0)
+NOTHING = Swept(0, 0, 0, 0)
 
 
 def order(name):
@@ -40,10 +40,22 @@ def stop(cloud, run_id, **why):
 
 
 def test_what_runs_is_left_alone(cloud, run):
-    """Runs whose executions run stay as they are, however long that takes."""
+    """Runs whose executions run stay as they are, however long that takes; after hours they are told of."""
     run("a")
     run("b", "running", lasts_s=86_400)
-    assert sweep(cloud.deployment) == NOTHING
+    assert sweep(cloud.deployment) == Swept(0, 0, 0, 2)
+
+
+def test_one_run_that_does_not_answer_keeps_no_other(cloud, run):
+    """Where Step Functions does not start one run, the sweep goes on with the others, and says so at the end."""
+    ended = run("a", "running")
+    stop(cloud, ended, error="States.Timeout")
+    claim_order(cloud.ledger, order("b"), None)
+    cloud.clock.now += GRACE_S + 1
+    down = ClientError({"Error": {"Code": "ThrottlingException", "Message": ""}}, "StartExecution")
+    with pytest.raises(UnavailableError, match="cannot start"):
+        sweep(cloud.refusing(start_execution=down))
+    assert read_run(cloud.ledger, ended).state == "failed"
 
 
 def test_what_was_never_started_is_started(cloud):
@@ -53,7 +65,7 @@ def test_what_was_never_started_is_started(cloud):
         take_order(cloud.refusing(start_execution=down), order("a"), None)
     assert sweep(cloud.deployment) == NOTHING
     cloud.clock.now += GRACE_S
-    assert sweep(cloud.deployment) == Swept(1, 0, 0)
+    assert sweep(cloud.deployment) == Swept(1, 0, 0, 0)
     assert len(cloud.executions()) == 1
     assert sweep(cloud.deployment) == NOTHING
 
@@ -64,7 +76,7 @@ def test_a_claimed_run_without_execution_is_started_again(cloud, run):
     run_id = claim_order(cloud.ledger, order("a"), None).run.id
     move_run(cloud.ledger, run_id, "claimed", "execution started")
     cloud.clock.now += GRACE_S + 1
-    assert sweep(cloud.deployment) == Swept(0, 1, 0)
+    assert sweep(cloud.deployment) == Swept(0, 1, 0, 0)
     assert cloud.executions() == [f"{run_id}-1"]
     assert read_run(cloud.ledger, run_id).state == "claimed"
     texts = [line["text"] for line in cloud_history(cloud.ledger, run_id)]
@@ -76,7 +88,7 @@ def test_an_execution_that_ended_untold_ends_its_run(cloud, run):
     run_id = run("a", "running")
     other = run("b", "running")
     stop(cloud, run_id, error="States.Timeout", cause="")
-    assert sweep(cloud.deployment) == Swept(0, 0, 1)
+    assert sweep(cloud.deployment) == Swept(0, 0, 1, 0)
     ended = read_run(cloud.ledger, run_id)
     assert (ended.state, ended.error["class"]) == ("failed", "States.ABORTED") or ended.state == "failed"
     assert ended.error["message"]

@@ -2,12 +2,13 @@
 
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import requests
-from test_aws_scan import TEMPLATE
+from test_aws_scan import TEMPLATE, endless
 
 from cloud import client, make_cloud
 from commands import geodl_here
@@ -16,6 +17,8 @@ from earth_search import EarthSearch
 from geodl_core.aws.ledger.watches import put_cloud_watch, read_cloud_watch
 from geodl_core.aws.site.documents import read_document, write_document
 from geodl_core.aws.site.layout import model_item_url
+from geodl_core.aws.steps.ingest import Known
+from geodl_core.aws.steps.scan import scan_stage
 from geodl_core.aws.topics.publish import LARGE_BYTES, MOST_BYTES
 from geodl_core.aws.watches.stack_watches import apply_on_stack
 from geodl_core.catalog.sqlite import SqliteCatalog
@@ -163,6 +166,16 @@ def test_a_backfill_is_started_once(searched):
     assert (refused.returncode, "max_runs_per_day" in refused.stderr) == (2, True)
 
 
+def test_what_scans_found_is_shown_with_their_watch(searched):
+    """Shown are when the last scan was and what it found, and how the back-fills do; elsewhere there are none."""
+    assert "last scan            none yet\n" in ok(searched.geodl("watch", "show", "fields"))
+    name = searched.told("backfill", "fields", *DAYS)["name"]
+    scan_stage(searched.controls.deployment, Known(), {"watch": "fields"}, endless())
+    shown = ok(searched.geodl("watch", "show", "fields"))
+    assert re.search(r"^last scan +2025-08-02 .*; 12 found, 12 matched, 12 ordered$", shown, re.MULTILINE)
+    assert f"back-fill            {name}: running; 0 found, 0 matched, 0 ordered\n" in shown
+
+
 def test_a_scan_is_asked_for(searched):
     """The deployment's function is called; a window is the deployment's own affair, and a missing function is told."""
     missing = searched.geodl("scan", "fields")
@@ -279,6 +292,7 @@ def test_what_cannot_be_published_stops_nothing_else(stacked, tmp_path):
     assert "URL that the deployment can read" in told[2]["text"]
     assert (result.returncode, "5 of 7 refused" in result.stderr) == (2, True)
     assert published(stacked.cloud) == ["a", "z"]
+    assert "refused     bare  " in stacked.geodl("publish", tmp_path / "i.ndjson").stdout
     given = stacked.geodl("publish", tmp_path / "i.ndjson", "--collection", "given", "--json")
     assert json.loads(given.stdout.splitlines()[3])["collection"] == "given"
 

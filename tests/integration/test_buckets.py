@@ -170,6 +170,8 @@ def test_an_object_that_is_gone_is_no_matter_of_time(
         for gone in ("s3://bucket/gone.tif", "s3://nobody/gone.tif"):
             with pytest.raises(ItemError, match=f"asset image: {gone} is not there"):
                 read(gone)
+            with pytest.raises(ItemError, match=f"asset image: {gone} is not there"):
+                read(gone)  # as GDAL remembers it
     for status, words in ((403, "access is refused"), (503, "cannot be opened as a raster now")):
         body = b"<Error><Code>%s</Code><Message>no</Message></Error>" % codes[status]
         with website(lambda handler: send(handler, status, body)) as site:  # noqa: B023  # asked within the loop

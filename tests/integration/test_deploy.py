@@ -137,6 +137,31 @@ def test_an_image_that_is_not_in_ecr_is_refused(checkout):
     assert geodl_here("deploy", "--cpu-image", f"{IMAGE}-{checkout.name}:cpu", "--plan").returncode == 0
 
 
+def test_machines_with_gpus_need_their_container(checkout):
+    """A deployment with GPUs is refused without the container of shards before anything is built."""
+    with_gpus = TEMPLATE.replace("Parameters:", "Parameters:\n  ShardCompute: {Type: String, Default: gpu-ec2}")
+    (checkout.folder / "template.yaml").write_text(with_gpus)
+    words = ["deploy", "--cpu-image", "geodl:cpu", "--plan", "--allow-dirty"]
+    assert first_error(geodl_here(*words)).startswith("error: parameter Image: ShardCompute=gpu-ec2 needs")
+    assert checkout.calls() == []
+    assert geodl_here(*words, "--image", "geodl:gpu").returncode == 0
+    assert geodl_here(*words, "--parameter", "ShardCompute=fargate").returncode == 0
+
+
+def test_what_cloudformation_refuses_is_told_once(checkout, monkeypatch):
+    """Its reason is the error; what sam was asked is not told again."""
+    words = ["deploy", "--cpu-image", "geodl:cpu"]
+    assert geodl_here(*words, "--plan").returncode == 0
+    reason = "Parameter 'MaxGpuVcpus' must be a number not less than 4"
+    wrapping = "An error occurred (ValidationError) when calling the CreateChangeSet operation:"
+    said = f"Deploying with following values\nError: Failed to create changeset for the stack: x, {wrapping} {reason}"
+    monkeypatch.setenv("FAKE_SAM_SAYS", said)
+    monkeypatch.setenv("FAKE_SAM_CODE", "1")
+    done = geodl_here(*words, "--no-build")
+    assert (done.returncode, first_error(done)) == (2, f"error: sam deploy: {reason}")
+    assert "following values" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("said", "expected"),
     [

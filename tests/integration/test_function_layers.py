@@ -16,7 +16,7 @@ import layers
 from handlers import can_start, environment_of, services
 from layers import ROOT, Function, NoPackagesError, Table
 from runs import data_files
-from stages import STAGE, STAGES, make_works, run_stage
+from stages import STAGE, STAGES, make_works, run_here
 
 TABLE = layers.read_table()
 HERE = "{}.{}".format(*sys.version_info)
@@ -51,7 +51,7 @@ def works(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GEODL_CACHE", str(tmp_path_factory.mktemp("cache")))
         folder = make_works(tmp_path_factory.mktemp("pixels"), "pixels")
-        answers = {stage: run_stage(stage, folder)["answer"] for stage in STAGES}
+        answers = {stage: run_here(stage, folder) for stage in STAGES}
     (folder / "answers.json").write_text(json.dumps(answers))
     return folder
 

@@ -1,5 +1,6 @@
 """The STAC API as a function: who may write, and what follows a write."""
 
+import json
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -9,17 +10,17 @@ from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from geodl_core.aws.site.secrets import KnownToken, bearer_of, find_known_token
+# While Lambda starts the function, and not while its first caller waits.
+import geodl_core.catalog.pgstac.catalog  # noqa: F401
+from geodl_core.aws.api.judge import Refusal, Tokens, judge
 from geodl_core.catalog.api.app import Additions, ApiOptions, create_app
 from geodl_core.catalog.api.backend import ServedCatalog
 from geodl_core.catalog.api.middleware import drain
 from geodl_core.catalog.api.responses import problem
 from geodl_core.errors import GeodlError, UnavailableError
-from geodl_core.service.access.scopes import OPEN, SAFE, granted, needed_scope
+from geodl_core.service.access.scopes import OPEN, SAFE, needed_scope
 
 LOG = logging.getLogger("geodl.api")
-REALM = 'Bearer realm="geodl"'
-Tokens = Callable[[], tuple[KnownToken, ...]]
 
 
 def create_api(catalog: ServedCatalog, tokens: Tokens, publish: Callable[[], object], *, is_private: bool) -> FastAPI:
@@ -42,7 +43,7 @@ def create_api(catalog: ServedCatalog, tokens: Tokens, publish: Callable[[], obj
 class Gate:
     """Lets a request through if its token allows what it asks for, or if it needs none.
 
-    Where API Gateway itself has authorised a request (IAM, JWT), which it says in the event, that holds.
+    Where API Gateway itself has found out who asks, which it says in the event, that holds (`judge`).
 
     Args:
         app: what is behind.
@@ -59,28 +60,19 @@ class Gate:
         """Handle one connection."""
         needed = needed_scope(scope["method"], scope["path"]) if scope["type"] == "http" else OPEN
         is_open = needed == OPEN or (needed == "read" and not self._is_private)
-        refusal = None if is_open or _is_authorised(scope) else await self._refusal(scope, needed)
+        refusal = None if is_open else await run_in_threadpool(self._refusal, scope, needed)
         if refusal is None:
             await self._app(scope, receive, send)
             return
         await drain(receive)
-        await refusal(scope, receive, send)
+        await problem(refusal.status, refusal.text, dict(refusal.headers))(scope, receive, send)
 
-    async def _refusal(self, scope: Scope, needed: str) -> ASGIApp | None:
+    def _refusal(self, scope: Scope, needed: str) -> Refusal | None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        text = bearer_of(headers)
-        if text is None:
-            return problem(401, "expected a token in the header Authorization", {"WWW-Authenticate": REALM})
         try:
-            found = find_known_token(await run_in_threadpool(self._tokens), text)
+            return judge(self._tokens, scope.get("aws.event") or {}, headers, needed)
         except UnavailableError as error:
-            return problem(503, error.message, {"Retry-After": "5"})
-        if found is None:
-            return problem(401, "the token is not known", {"WWW-Authenticate": f'{REALM}, error="invalid_token"'})
-        if needed not in granted(found.scopes):
-            header = f'{REALM}, error="insufficient_scope", scope="{needed}"'
-            return problem(403, f"the token lacks the scope {needed}", {"WWW-Authenticate": header})
-        return None
+            return Refusal(503, error.message, {"Retry-After": "5"})
 
 
 class PublishWrites:
@@ -116,7 +108,11 @@ class PublishWrites:
                 LOG.warning("written, but not published yet", extra={"facts": {"problem": error.message}})
 
 
-def _is_authorised(scope: Scope) -> bool:
-    event: Any = scope.get("aws.event") or {}
-    authorizer = (event.get("requestContext") or {}).get("authorizer")
-    return isinstance(authorizer, dict) and bool(authorizer)
+def awake(answer: Callable[[], Any]) -> Any:
+    """Return the answer of a function, in API Gateway's form; 503 where its catalog does not come."""
+    try:
+        return answer()
+    except UnavailableError as error:
+        body = json.dumps({"code": type(error).__name__, "description": error.message})
+        headers = {"content-type": "application/json", "retry-after": "10"}
+        return {"statusCode": 503, "headers": headers, "body": body}

@@ -2,11 +2,13 @@
 
 import base64
 import json
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from geodl_core.aws.api.asked import Asked, is_said
+from geodl_core.aws.api.judge import Tokens, judge
 from geodl_core.aws.api.watches_api import (
     backfill_watch,
     delete_watch,
@@ -29,14 +31,13 @@ from geodl_core.aws.ledger.ledger import (
 )
 from geodl_core.aws.ledger.watches import revision_of_watches
 from geodl_core.aws.site.executions import start_run, stop_run
-from geodl_core.aws.site.secrets import KnownToken, bearer_of, find_known_token
 from geodl_core.aws.watches.controls import Controls
 from geodl_core.domain.run.state import FINAL, STATES, State
 from geodl_core.domain.scan.windows import stamp
-from geodl_core.errors import GeodlError, InputError, UnavailableError
-from geodl_core.service.access.scopes import granted
+from geodl_core.errors import AbsentError, GeodlError, InputError, UnavailableError
 
 MOST_RUNS = 1_000
+FORBIDDEN = 403
 NOBODY = "nobody"
 """Scope of what is told to everybody, whatever is private."""
 TIMES = ("created", "updated", "not_before")
@@ -46,7 +47,7 @@ TIMES = ("created", "updated", "not_before")
 class Door:
     """Who is let in."""
 
-    tokens: Callable[[], tuple[KnownToken, ...]]
+    tokens: Tokens
     """Returns what is known of tokens now."""
     is_private: bool = False
     """Whether reading needs a token, too."""
@@ -66,6 +67,8 @@ def list_runs(controls: Controls, asked: Asked) -> dict[str, Any]:
         before = float(asked.query["before"]) if "before" in asked.query else None
     except ValueError as error:
         raise InputError("limit, before: expected numbers") from error
+    if before is not None and not math.isfinite(before):
+        raise InputError("before: expected a time, seconds since 1970")
     states: tuple[State, ...] = STATES if state is None else tuple(each for each in STATES if each == state)
     page = StatePage(limit + 1, is_newest_first=True, edge=before, watch=watch)
     found = [run for each in states for run in list_by_state(controls.deployment.ledger, each, page)]
@@ -149,6 +152,7 @@ class Reply:
     status: int
     body: str
     """JSON."""
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def answer(
@@ -173,30 +177,18 @@ def answer(
     handle, needed = ROUTES[route]
     try:
         is_open = needed == NOBODY or (needed == "read" and not door.is_private)
-        refusal = None if is_open else _refusal(door.tokens, event, needed)
+        refusal = None if is_open else judge(door.tokens, event, event.get("headers") or {}, needed)
         if refusal is not None:
-            return refusal
+            code = "Forbidden" if refusal.status == FORBIDDEN else "Unauthorized"
+            return replace(_reply(refusal.status, {"code": code, "description": refusal.text}), headers=refusal.headers)
         asked = Asked(path, event.get("queryStringParameters") or {}, _body(event))
         return _reply(200, handle(controls, asked))
+    except AbsentError as error:
+        return _reply(404, {"code": type(error).__name__, "description": _said(error)})
     except InputError as error:
-        is_absent = error.message.startswith("no ")
-        return _reply(404 if is_absent else 400, {"code": type(error).__name__, "description": _said(error)})
+        return _reply(400, {"code": type(error).__name__, "description": _said(error)})
     except UnavailableError as error:
         return _reply(503, {"code": type(error).__name__, "description": _said(error)})
-
-
-def _refusal(tokens: Callable[[], tuple[KnownToken, ...]], event: Mapping[str, Any], needed: str) -> Reply | None:
-    if (event.get("requestContext") or {}).get("authorizer"):
-        return None
-    text = bearer_of(event.get("headers") or {})
-    found = None if text is None else find_known_token(tokens(), text)
-    if found is None:
-        return _reply(
-            401, {"code": "Unauthorized", "description": "expected a known token in the header Authorization"}
-        )
-    if needed not in granted(found.scopes):
-        return _reply(403, {"code": "Forbidden", "description": f"the token lacks the scope {needed}"})
-    return None
 
 
 def _body(event: Mapping[str, Any]) -> Any:
@@ -228,5 +220,5 @@ def _run(controls: Controls, asked: Asked) -> CloudRun:
     run_id = asked.path["run_id"]
     run = read_run(controls.deployment.ledger, run_id)
     if run is None:
-        raise InputError(f"no run {run_id[:64]}", hint="an id is whole here: 64 characters")
+        raise AbsentError(f"no run {run_id[:64]}", hint="an id is whole here: 64 characters")
     return run

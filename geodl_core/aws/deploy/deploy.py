@@ -117,6 +117,7 @@ def choose_parameters(source: Source, given: Mapping[str, str], told: Mapping[st
     for name, default in source.defaults.items():
         if default is None and name not in given and name not in before:
             raise InputError(f"parameter {name}: a new stack needs it", hint=OPTIONS.get(name, f"--parameter {name}=…"))
+    _require_shards_image(source, {**before, **given})
     chosen = dict(given)
     is_open = "BackfillConcurrency" in source.defaults and "BackfillConcurrency" not in given
     if is_open and (told is None or "MaxGpuVcpus" in given):
@@ -160,10 +161,24 @@ def next_steps(stack: Stack, models: Iterable[str]) -> list[str]:
     """Return the commands that a person types after a deployment."""
     option = "" if stack.name == "geodl" else f" --stack {stack.name}"
     steps = [] if list(models) else [f"geodl model add landcover.emd --store s3://{stack.bucket}"]
-    steps.append(f"geodl aws token me --scope publish{option}")
-    steps += [f"geodl publish item.json --topic {stack.items_topic}"] if stack.items_topic else []
+    steps.append(f"geodl watch add watch.yaml --stack {stack.name}")
+    steps += [f"geodl publish item.json --stack {stack.name}"] if stack.items_topic else []
     steps.append(f"geodl aws status{option}")
     return steps
+
+
+def _require_shards_image(source: Source, chosen: Mapping[str, str]) -> None:
+    """See that machines with GPUs have a container, as a rule of the template demands once all is built."""
+    if not {"Image", "ShardCompute"} <= source.defaults.keys():
+        return
+    if chosen.get("Image") or source.defaults["Image"]:
+        return
+    compute = chosen.get("ShardCompute") or source.defaults["ShardCompute"]
+    if compute != "fargate":
+        raise InputError(
+            f"parameter Image: ShardCompute={compute} needs the container of shards",
+            hint="--image, or --parameter ShardCompute=fargate for none",
+        )
 
 
 def _require_image(name: str, image: str, found: re.Match[str]) -> None:

@@ -120,7 +120,9 @@ def _run(command: Sequence[str], folder: Path, say: Say) -> str:
     )
     said = done.stdout.decode(errors="replace")
     if done.returncode and not any(text in said for text in NOTHING):
-        _show(said, say)
+        # What `sam deploy` says before its reason is what it was asked.
+        if command[1] != "deploy" or not _reason_line(said):
+            _show(said, say)
         raise InputError(f"{_name(command)}: {_reason(said) or f'it ended with {done.returncode}'}")
     return said
 
@@ -135,12 +137,21 @@ def _name(command: Sequence[str]) -> str:
 
 
 def _reason(said: str) -> str:
-    """Return the line in which a program says why it failed."""
+    """Return why a program failed: what its last error says, else its last line."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    told = next((line for line in reversed(lines) if line.startswith(("Error:", "error:"))), lines[-1] if lines else "")
-    # sam wraps CloudFormation's own reason into its waiter's words.
-    _, separator, reason = told.partition("Reason: ")
-    return reason if separator else told.partition("rror:")[2].strip() or told
+    told = _reason_line(said) or (lines[-1] if lines else "")
+    # sam wraps CloudFormation's own reason into its waiter's words, or into those of the call.
+    for words in ("Reason: ", " operation: "):
+        _, separator, reason = told.partition(words)
+        if separator:
+            return reason
+    return told.partition("rror:")[2].strip() or told
+
+
+def _reason_line(said: str) -> str:
+    """Return the last line that is an error's, empty where there is none."""
+    lines = (line.strip() for line in reversed(said.splitlines()))
+    return next((line for line in lines if line.startswith(("Error:", "error:"))), "")
 
 
 def _quoted(key: str, value: str) -> str:

@@ -13,7 +13,7 @@ from geodl_core.aws.ledger.ledger import (
     read_run,
 )
 from geodl_core.domain.run.state import STATES, State
-from geodl_core.errors import InputError
+from geodl_core.errors import AbsentError, InputError
 
 LEAST_ID, WHOLE_ID = 8, 64
 MOST_COUNTED = 200_000
@@ -43,7 +43,7 @@ def find_run(ledger: DynamoLedger, text: str) -> CloudRun:
         raise InputError(f"run {text[:80]!r}: expected its id, or the first {LEAST_ID} characters of it or more")
     found = read_run(ledger, wanted) if len(wanted) == WHOLE_ID else _beginning_with(ledger, wanted)
     if found is None:
-        raise InputError(f"no run {text[:WHOLE_ID]}", hint="geodl aws status shows those that failed or are stuck")
+        raise AbsentError(f"no run {text[:WHOLE_ID]}", hint="geodl aws status shows those that failed or are stuck")
     return found
 
 

@@ -21,7 +21,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from geodl_core.domain.run.order import Order, order_id
 from geodl_core.domain.run.state import FINAL, FOLLOWING, State
-from geodl_core.errors import CatalogError, InputError
+from geodl_core.errors import AbsentError, CatalogError, InputError
 
 DAY_S = 86_400
 BY_STATE = "by_state"
@@ -129,7 +129,7 @@ def move_run(ledger: DynamoLedger, run_id: str, state: State, text: str, **facts
     for _ in range(10):
         run = read_run(ledger, run_id)
         if run is None:
-            raise InputError(f"no run {run_id[:12]}")
+            raise AbsentError(f"no run {run_id[:12]}")
         if run.state == state:
             return run
         if state not in FOLLOWING[run.state]:
@@ -151,7 +151,7 @@ def retry_cloud_run(ledger: DynamoLedger, run_id: str, *, is_forced: bool = Fals
     """
     run = read_run(ledger, run_id)
     if run is None:
-        raise InputError(f"no run {run_id[:12]}")
+        raise AbsentError(f"no run {run_id[:12]}")
     if run.state not in FINAL or (run.state == "succeeded" and not is_forced):
         raise InputError(f"run {run_id[:8]}: expected one that failed, found it {run.state}")
     facts = {"attempt": run.attempt + 1, "is_forced": is_forced or run.is_forced, "error": None, "not_before": 0}

@@ -17,7 +17,7 @@ from typing import Any
 
 from geodl_core.aws.ledger.ledger import DynamoLedger, answers, number, transact
 from geodl_core.domain.watch.watch import Watch, read_watch, watch_json
-from geodl_core.errors import CatalogError, InputError
+from geodl_core.errors import AbsentError, CatalogError, InputError
 from geodl_core.service.watches.verdict import Remark
 
 META: dict[str, str] = {"pk": "META", "sk": "WATCHES"}
@@ -122,7 +122,7 @@ def read_cloud_watch(ledger: DynamoLedger, name: str) -> CloudWatch:
     found = find_cloud_watch(ledger, name)
     if found is None:
         names = ", ".join(_names(_meta(ledger))[:20])
-        raise InputError(f"no watch {name}; there are: {names or 'none at all'}")
+        raise AbsentError(f"no watch {name}; there are: {names or 'none at all'}")
     return found
 
 

@@ -192,9 +192,12 @@ def _letter(entry: Mapping[str, Any]) -> Letter:
 
 
 def shortened_body(letter: Letter, most: int = 60) -> str:
-    """Return the beginning of a letter, in a line."""
+    """Return the beginning of what a letter says, without SNS's envelope, in a line."""
+    text = " ".join(letter.body.split())
     try:
-        text = json.dumps(json.loads(letter.body), ensure_ascii=False)
+        told = json.loads(letter.body)
+        said = told.get("Message") if isinstance(told, dict) else None
+        text = " ".join(said.split()) if isinstance(said, str) else json.dumps(told, ensure_ascii=False)
     except (ValueError, RecursionError):
-        text = " ".join(letter.body.split())
+        pass
     return text if len(text) <= most else f"{text[: most - 1]}…"

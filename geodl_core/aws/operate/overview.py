@@ -12,14 +12,13 @@ from geodl_core.aws.site.account import account_errors
 from geodl_core.aws.site.clients import client
 from geodl_core.aws.site.executions import Deployment, execution_name, running_names
 from geodl_core.aws.site.stack import Stack
+from geodl_core.aws.steps.sweep import LONG_S
 from geodl_core.domain.run.state import ACTIVE, State
 from geodl_core.errors import GeodlError
 
 DAY_S = 86_400.0
 STUCK_S = 900.0
 """The sweep comes every two minutes: what it has not mended by then hangs."""
-LONG_S = 6 * 3_600.0
-"""A run that computes for longer is worth a look."""
 MOST_SHOWN = 20
 MOST_FAILED = 10_000
 

@@ -145,13 +145,19 @@ def _events(paginate: Callable[..., Iterable[Any]], asked: Mapping[str, Any]) ->
 def _function_line(name: str, event: Mapping[str, Any]) -> LogLine:
     message = str(event["message"]).rstrip()
     level, text = _parsed(message)
-    return LogLine(event["timestamp"] / 1000, name, level, scrub(text), str(event["eventId"]))
+    return LogLine(event["timestamp"] / 1000, name, level, scrub(text), _key(event))
 
 
 def _job_line(source: str, event: Mapping[str, Any]) -> LogLine:
     text = str(event["message"]).rstrip()
     level = "ERROR" if text.startswith("error: ") else ""
-    return LogLine(event["timestamp"] / 1000, source, level, scrub(text), str(event["eventId"]))
+    return LogLine(event["timestamp"] / 1000, source, level, scrub(text), _key(event))
+
+
+def _key(event: Mapping[str, Any]) -> str:
+    """Return what tells an event from others: its id, which not all that speak this interface give."""
+    named = event.get("eventId")
+    return str(named or json.dumps([event.get("logStreamName"), event["timestamp"], event["message"]]))
 
 
 def _platform(told: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from geodl_core.aws.site.account import account_errors
 from geodl_core.aws.site.clients import client
 from geodl_core.aws.site.secrets import KnownToken, read_tokens
 from geodl_core.aws.site.stack import Stack
-from geodl_core.errors import InputError, UnavailableError
+from geodl_core.errors import AbsentError, InputError, UnavailableError
 from geodl_core.service.access.scopes import SCOPES
 from geodl_core.service.access.tokens import PREFIX, TOKEN_BYTES, digest_of
 
@@ -79,7 +79,7 @@ def remove_secret_token(stack: Stack, name: str) -> None:
     def without(tokens: Tokens) -> Tokens:
         left = tuple(one for one in tokens if one.name != name)
         if len(left) == len(tokens):
-            raise InputError(f"no token {name}", hint="geodl aws token --list shows them")
+            raise AbsentError(f"no token {name}", hint="geodl aws token --list shows them")
         return left
 
     _change(stack, without)

@@ -1,13 +1,19 @@
 """The catalog of a deployment: a STAC API by its address, or a database whose address is a secret."""
 
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, TypeVar
 
 from geodl_core.aws.site.secrets import catalog_address, read_secret
 from geodl_core.aws.topics.publish import Topic, publish_items, publish_outbox
 from geodl_core.domain.watch.loops import Lookup
-from geodl_core.errors import InputError
+from geodl_core.errors import InputError, UnavailableError
+
+T = TypeVar("T")
+PAUSE_S = 1.0
+WAKE_S = 20.0
+"""An API Gateway waits 30 s for an answer; Aurora takes about 15 s to come back from rest."""
 
 
 def catalog_opener(secrets: Callable[[], Any], url: str, secret: str) -> Callable[[], AbstractContextManager[Any]]:
@@ -34,6 +40,35 @@ def catalog_opener(secrets: Callable[[], Any], url: str, secret: str) -> Callabl
         return open_catalog(address, create=False)
 
     return opened
+
+
+def awaken(connect: Callable[[], T], most_s: float) -> T:
+    """Return what connecting gives, tried again and again where a database takes its time to wake.
+
+    Raises:
+        UnavailableError: it did not come in time.
+    """
+    until = time.monotonic() + most_s
+    while True:
+        try:
+            return connect()
+        except UnavailableError:
+            if time.monotonic() + PAUSE_S > until:
+                raise
+            time.sleep(PAUSE_S)
+
+
+def wake_catalog(secrets: Callable[[], Any], secret: str) -> Any:
+    """Open a database's catalog for as long as this process lives; one that rests has 20 s to come.
+
+    Args:
+        secrets: makes a client of Secrets Manager.
+        secret: name or ARN of the secret with the database's address.
+
+    Raises:
+        UnavailableError: it does not answer.
+    """
+    return awaken(catalog_opener(secrets, "", secret), WAKE_S).__enter__()
 
 
 def catalog_lookup(opener: Callable[[], AbstractContextManager[Any]]) -> Lookup:

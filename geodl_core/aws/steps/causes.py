@@ -51,7 +51,8 @@ PLAIN = {
     "States.DataLimitExceeded": "a message between the steps was larger than 256 KiB",
     "States.ExceedToleratedFailureThreshold": "a shard failed",
 }
-SPOT = "Host EC2"
+SPOT = ("Host EC2", "Your Spot Task was interrupted")
+"""How Batch begins to say that a machine on Spot, or a task on Fargate Spot, was taken back."""
 JOB = re.compile(r"[0-9a-f]{64}-\d+-(?P<part>\d+|merge)")
 """Names of a run's jobs, as the state machine gives them."""
 SAID = re.compile(r"^error: (?P<text>.+)$", re.MULTILINE)
@@ -83,6 +84,9 @@ def read_failure(error: str, cause: str) -> Failure:
         cause: its cause: JSON or text, from anywhere.
     """
     told = _object(cause)
+    if "Error" in told and set(told) <= {"Error", "Cause"}:
+        # What a Catch was given, handed on as it was by a state that fails.
+        return read_failure(str(told["Error"]), str(told.get("Cause") or ""))
     if "errorMessage" in told or "errorType" in told:
         return _of_function(error, told)
     if "JobId" in told or "Container" in told or "StatusReason" in told:

@@ -8,7 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from geodl_core.aws.ledger.ledger import CloudRun, DynamoLedger, move_run, read_run
 from geodl_core.aws.steps.causes import Failure, read_failure, with_log
 from geodl_core.domain.run.state import FINAL
-from geodl_core.errors import InputError
+from geodl_core.errors import AbsentError, InputError
 
 LAST_LINES = 20
 
@@ -21,11 +21,11 @@ def fail_stage(ledger: DynamoLedger, event: dict[str, Any], logs: tuple[Any, str
 
     Args:
         ledger: where.
-        event: run_id, attempt, and error and cause as Step Functions gives them to a Catch.
+        event: run_id, attempt, and error as Step Functions gives it to a Catch: Error and mostly Cause.
         logs: client of CloudWatch Logs and the group of Batch's jobs, to ask what the job wrote last.
 
     Returns:
-        run_id, state, error and cause.
+        run_id, state, error and cause; and is_ended, whether it was this that ended the run.
 
     Raises:
         InputError: no such run.
@@ -33,13 +33,15 @@ def fail_stage(ledger: DynamoLedger, event: dict[str, Any], logs: tuple[Any, str
     """
     run = read_run(ledger, str(event["run_id"]))
     if run is None:
-        raise InputError(f"no run {str(event['run_id'])[:12]}")
-    failure = read_failure(str(event.get("error") or ""), str(event.get("cause") or ""))
+        raise AbsentError(f"no run {str(event['run_id'])[:12]}")
+    caught = event.get("error") or {}
+    failure = read_failure(str(caught.get("Error") or ""), str(caught.get("Cause") or ""))
     if logs is not None and failure.log is not None:
         failure = with_log(failure, last_lines(*logs, failure.log))
-    if run.attempt == int(event["attempt"]) and end_run(ledger, run, failure):
-        return {"run_id": run.id, "state": failure.state, "error": failure.kind, "cause": failure.message}
-    return {"run_id": run.id, "state": run.state, "error": failure.kind, "cause": failure.message}
+    is_ended = run.attempt == int(event["attempt"]) and end_run(ledger, run, failure)
+    state = failure.state if is_ended else run.state
+    told = {"run_id": run.id, "state": state, "error": failure.kind, "cause": failure.message}
+    return {**told, "is_ended": is_ended}
 
 
 def end_run(ledger: DynamoLedger, run: CloudRun, failure: Failure) -> bool:

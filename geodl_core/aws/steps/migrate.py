@@ -14,14 +14,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from geodl_core.aws.site.catalogs import awaken
 from geodl_core.domain.place.href import scrub
-from geodl_core.errors import GeodlError, InputError, StoreError, UnavailableError
+from geodl_core.errors import GeodlError, InputError, StoreError
 
 ANSWER_S = 15.0
 """Kept free for telling CloudFormation."""
 WAKE_S = 90.0
 """A database that rests takes so long to wake, at most."""
-PAUSE_S = 2.0
 SEND_TRIES = 3
 MOST_REASON = 600
 """Of the 4,096 bytes that an answer may have."""
@@ -90,24 +90,12 @@ def _attempt(kind: str, read: Callable[[], str], tell: Callable[[str], None]) ->
         from geodl_core.catalog.pgstac.bootstrap import init  # noqa: PLC0415
         from geodl_core.catalog.pgstac.connections import connect  # noqa: PLC0415
 
-        _awaken(lambda: connect(address).close())
+        awaken(lambda: connect(address).close(), WAKE_S)
         init(address, tell)
     except BaseException as error:  # noqa: BLE001  # whatever it is, CloudFormation has to hear of it
         hint = f" (hint: {error.hint})" if isinstance(error, GeodlError) and error.hint else ""
         return f"{type(error).__name__}: {_without(address, str(error))}{hint}"
     return ""
-
-
-def _awaken(connect: Callable[[], None]) -> None:
-    """Connect, several times where the database takes its time."""
-    until = time.monotonic() + WAKE_S
-    while True:
-        try:
-            return connect()
-        except UnavailableError:
-            if time.monotonic() + PAUSE_S > until:
-                raise
-            time.sleep(PAUSE_S)
 
 
 def _without(address: str, text: str) -> str:

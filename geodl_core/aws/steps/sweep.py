@@ -1,6 +1,8 @@
 """What was left lying: runs that are due by now, that were claimed and never started, whose execution ended untold."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 
 from geodl_core.aws.ledger.ledger import CloudRun, StatePage, list_by_state, move_run
@@ -8,10 +10,13 @@ from geodl_core.aws.site.executions import Deployment, describe, execution_name,
 from geodl_core.aws.steps.causes import Failure, read_failure
 from geodl_core.aws.steps.fail_stage import end_run
 from geodl_core.domain.run.state import State
-from geodl_core.errors import InputError
+from geodl_core.errors import InputError, UnavailableError
 
 MOST_RUNS = 10_000
 """Looked at in each state; more wait for the next sweep."""
+MOST_SAID = 5
+LONG_S = 6 * 3_600.0
+"""After which a run that has not come on is told."""
 GRACE_S = 120.0
 """Whoever was at a run so lately may be at it still; Step Functions' lists lag behind, too."""
 
@@ -26,23 +31,43 @@ class Swept:
     """That were claimed, and had no execution."""
     ended: int
     """Whose execution had ended without telling."""
+    stalled: int
+    """Whose execution runs, and has not come on for long: jobs that wait for machines that do not come."""
 
 
 def sweep(deployment: Deployment) -> Swept:
     """Start what is due, and end what ended; the same at any time and any number of times.
 
     Raises:
-        UnavailableError: ledger or Step Functions do not answer.
+        UnavailableError: ledger or Step Functions do not answer, for a run at least; all others are swept.
     """
     now = deployment.ledger.clock()
     waiting = _left(deployment, "queued", now)
     due = [run for run in waiting if run.not_before <= now]
-    for run in due:
-        start_run(deployment, run)
+    outcomes, failed = _each(due, partial(_start, deployment))
     active = list(chain(_left(deployment, "claimed", now), _left(deployment, "running", now)))
     running = running_names(deployment) if active else set()
-    outcomes = [_settle(deployment, run) for run in active if execution_name(run) not in running]
-    return Swept(len(due), outcomes.count("restarted"), outcomes.count("ended"))
+    settled, more = _each((run for run in active if execution_name(run) not in running), partial(_settle, deployment))
+    if failed or more:
+        raise UnavailableError("; ".join(error.message for error in [*failed, *more][:MOST_SAID]))
+    stalled = sum(run.updated <= now - LONG_S for run in active if execution_name(run) in running)
+    return Swept(len(outcomes), settled.count("restarted"), settled.count("ended"), stalled)
+
+
+def _each(runs: Iterable[CloudRun], act: Callable[[CloudRun], str]) -> tuple[list[str], list[UnavailableError]]:
+    """Do something to each run; return what came of it, and what did not answer: one must not keep the others."""
+    outcomes, failed = [], []
+    for run in runs:
+        try:
+            outcomes.append(act(run))
+        except UnavailableError as error:
+            failed.append(error)
+    return outcomes, failed
+
+
+def _start(deployment: Deployment, run: CloudRun) -> str:
+    start_run(deployment, run)
+    return "started"
 
 
 def _left(deployment: Deployment, state: State, now: float) -> list[CloudRun]:

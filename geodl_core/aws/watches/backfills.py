@@ -18,6 +18,7 @@ from geodl_core.aws.ledger.watches import read_cloud_watch, read_rows
 from geodl_core.aws.site.account import account_errors
 from geodl_core.aws.site.executions import execution_arn
 from geodl_core.aws.site.model_index import resolve_model
+from geodl_core.aws.steps.causes import read_failure
 from geodl_core.aws.watches.controls import Controls
 from geodl_core.domain.scan.windows import Window, stamp
 from geodl_core.errors import InputError
@@ -188,14 +189,15 @@ def _told(controls: Controls, row: Mapping[str, Any]) -> CloudBackfill | None:
                 raise
             return None
     stopped = told["stopDate"].timestamp() if told.get("stopDate") else None
-    cause = told.get("cause") or told.get("error")
+    kind, cause = str(told.get("error") or ""), str(told.get("cause") or "")
+    failure = read_failure(kind, cause) if kind or cause else None
     return CloudBackfill(
         name,
         _window(row),
         float(row["asked"]),
         str(told["status"]),
         stopped,
-        None if cause is None else str(cause)[:2_000],
+        None if failure is None else ": ".join(filter(None, (failure.kind, failure.message))),
         _counts(controls.deployment.ledger, row, name),
     )
 

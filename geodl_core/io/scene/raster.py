@@ -1,6 +1,7 @@
 """Raster files: opened, their headers, their validity, and what goes wrong with them."""
 
 import math
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from rasterio._err import (  # what GDAL raises where rasterio gives it no class
     CPLE_AWSBucketNotFoundError,
     CPLE_AWSObjectNotFoundError,
     CPLE_BaseError,
+    CPLE_HttpResponseError,
 )
 from rasterio.crs import CRS
 from rasterio.enums import MaskFlags
@@ -31,7 +33,7 @@ from geodl_core.domain.scene.masks import is_masked
 from geodl_core.domain.window import Window, clip, grow
 from geodl_core.errors import DataError, ItemError, StoreError
 from geodl_core.io.remote.access import REMOTE_DRIVERS, access_options
-from geodl_core.io.remote.signing import explain_refusal, openable, renew_refused
+from geodl_core.io.remote.signing import openable, renew_refused
 
 REMOTE = ("http://", "https://", "s3://", "gs://", "az://")
 OPTIONS: dict[str, Any] = {"GDAL_CACHEMAX": 32 << 20}
@@ -54,7 +56,10 @@ REMOTE_HINTS = {
     "az://": "are credentials and the account set, or GEODL_ANONYMOUS?",
 }
 HTTP_HINT = "is the network there, the link still signed, and the file a GeoTIFF or JPEG 2000? Copy others first"
-NO_OBJECT = (CPLE_AWSObjectNotFoundError, CPLE_AWSBucketNotFoundError)
+ANSWERS = {CPLE_AWSObjectNotFoundError: 404, CPLE_AWSBucketNotFoundError: 404, CPLE_AWSAccessDeniedError: 403}
+"""What GDAL makes of the answers of an object store."""
+KEPT_ANSWER = re.compile(r"HTTP response code: (\d{3})")
+"""The same, from an earlier try that GDAL remembers."""
 COARSEST_FACTOR = 8
 """The pre-scan reads overviews no coarser than this: what it can overlook is smaller than 8 pixels of the band read."""
 PRESCAN_PIXELS = 1 << 28
@@ -266,12 +271,11 @@ def _opening_error(href: str, asset: str, error: Exception) -> ItemError | Store
     shown = hide_secrets(href)
     if is_remote(href):
         # Of an object store GDAL knows why, unlike of a web server.
-        told = error.__cause__ or error
-        if isinstance(told, NO_OBJECT):
+        status = _answer_of_store(error)
+        if status == 404:
             return ItemError(f"asset {asset}: {shown} is not there")
-        if isinstance(told, CPLE_AWSAccessDeniedError):
+        if status == 403:
             return StoreError(f"asset {asset}: {shown}: access is refused", hint=REMOTE_HINTS.get(href[:5], HTTP_HINT))
-        explain_refusal(href, asset)
         if href.startswith(("http://", "https://")):
             from geodl_core.io.remote.http import is_there  # noqa: PLC0415  # 0.1 s to import, for what fails alone
 
@@ -284,6 +288,13 @@ def _opening_error(href: str, asset: str, error: Exception) -> ItemError | Store
     there = Path(file_of(shown)).exists()
     found = "a file that cannot be opened as one" if there else "no file"
     return ItemError(f"asset {asset}: expected a raster at {shown}, found {found}")
+
+
+def _answer_of_store(error: Exception) -> int | None:
+    """Return the HTTP status with which an object store refused to open a file, None where that is not known."""
+    told = error.__context__ or error
+    kept = KEPT_ANSWER.fullmatch(str(told.args[-1])) if isinstance(told, CPLE_HttpResponseError) else None
+    return int(kept[1]) if kept else ANSWERS.get(type(told))
 
 
 @contextmanager

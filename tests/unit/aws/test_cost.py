@@ -171,13 +171,13 @@ def test_standing_costs_by_hand():
         "functions": (21_900 + 730 / 6) * 0.2e-6 + 0.5 * (21_900 + 730 / 6 * 5) * 16.6667e-6,
         "ledger": 32_850 * 0.125e-6,
         "database": 730 / 6 * 925 / 3_600 * 0.12,
-        "watching": 0.50 + 3.00 + 4.50,
+        "watching": 0.70 + 3.00 + 4.50,
         "secrets": 0.80,
         "network": 29.20,
     }
     assert cost_of(standing.standing_entries(Setup()), PRICES).lines == pytest.approx(by_hand)
     without = cost_of(standing.standing_entries(Setup(has_database=False)), PRICES)
-    assert without.total == pytest.approx(0.2628 + 0.19197 + 0.0041 + 8.0 + 0.4, abs=1e-3)
+    assert without.total == pytest.approx(0.2628 + 0.19197 + 0.0041 + 8.2 + 0.4, abs=1e-3)
 
 
 def test_all_that_is_counted_has_a_price():

@@ -17,13 +17,13 @@ from geodl_core.domain.pixels.chip import Mask
 from geodl_core.domain.window import Window
 from geodl_core.errors import ItemError
 
-UTM = Grid("EPSG:32632", (10.0, 0.0, 600000.0, 0.0, -10.0, 5400000.0), 1200, 1500)
+UTM = Grid("EPSG:32632", (20.0, 0.0, 600000.0, 0.0, -20.0, 5400000.0), 600, 750)
 GRIDS = {
     "utm": UTM,
-    "degrees": Grid("EPSG:4326", (0.0002, 0.0, 10.3, 0.0, -0.0001, 48.8), 1200, 1500),
-    "rotated": Grid("EPSG:32632", (8.0, 3.0, 603000.0, 4.0, -9.0, 5395000.0), 1200, 1000),
-    "mercator": Grid("EPSG:3857", (20.0, 0.0, 1150000.0, 0.0, -20.0, 6220000.0), 1000, 1000),
-    "upside down": Grid("EPSG:32632", (10.0, 0.0, 600000.0, 0.0, 10.0, 5388000.0), 1200, 1500),
+    "degrees": Grid("EPSG:4326", (0.0004, 0.0, 10.3, 0.0, -0.0002, 48.8), 600, 750),
+    "rotated": Grid("EPSG:32632", (16.0, 6.0, 603000.0, 8.0, -18.0, 5395000.0), 600, 500),
+    "mercator": Grid("EPSG:3857", (40.0, 0.0, 1150000.0, 0.0, -40.0, 6220000.0), 500, 500),
+    "upside down": Grid("EPSG:32632", (20.0, 0.0, 600000.0, 0.0, 20.0, 5388000.0), 600, 750),
 }
 # One polygon with a hole and one beside it, oblique and curved at will.
 TWO = (
@@ -32,7 +32,7 @@ TWO = (
     " [[10.43, 48.69], [10.45, 48.71], [10.46, 48.69], [10.43, 48.69]]],"
     "[[[10.49, 48.66], [10.55, 48.655], [10.53, 48.7], [10.49, 48.66]]]]}"
 )
-FIJI = Grid("EPSG:32601", (60.0, 0.0, 130000.0, 0.0, -60.0, -1790000.0), 1830, 1830)
+FIJI = Grid("EPSG:32601", (120.0, 0.0, 130000.0, 0.0, -120.0, -1790000.0), 915, 915)
 
 
 def whole(grid: Grid) -> Window:
@@ -73,9 +73,9 @@ def test_pixels_are_those_whose_centres_lie_inside(name: str) -> None:
     "grid",
     [
         FIJI,
-        Grid("EPSG:4326", (0.001, 0.0, 178.5, 0.0, -0.001, -16.0), 1500, 2500),
-        Grid("EPSG:4326", (0.001, 0.0, -181.5, 0.0, -0.001, -16.0), 1500, 2500),
-        Grid("EPSG:3857", (150.0, 0.0, 19900000.0, 0.0, -150.0, -1750000.0), 1500, 2000),
+        Grid("EPSG:4326", (0.002, 0.0, 178.5, 0.0, -0.002, -16.0), 750, 1250),
+        Grid("EPSG:4326", (0.002, 0.0, -181.5, 0.0, -0.002, -16.0), 750, 1250),
+        Grid("EPSG:3857", (300.0, 0.0, 19900000.0, 0.0, -300.0, -1750000.0), 750, 1000),
     ],
     ids=["utm", "degrees over 180", "degrees under -180", "mercator"],
 )
@@ -107,7 +107,7 @@ def test_around_a_pole(crs: str, sign: int) -> None:
 
 def test_sides_follow_the_projection() -> None:
     """A side that is straight in degrees is followed to a tenth of a pixel where the projection bends it."""
-    grid = replace(UTM, width=10980, height=10980)
+    grid = Grid("EPSG:32632", (10.0, 0.0, 600000.0, 0.0, -10.0, 5400000.0), 10980, 10980)
     shape = area_on_grid(read_area("9,48.2,14,48.5"), grid)
     lon = np.linspace(10.5, 11.5, 1001)
     points = pyproj.Transformer.from_crs(WGS84, grid.crs, always_xy=True).transform(lon, np.full_like(lon, 48.5))
