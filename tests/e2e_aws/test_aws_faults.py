@@ -153,7 +153,7 @@ def test_an_image_that_is_not_there_is_told(hurt, meadow):
 def test_a_merge_function_that_hangs_is_replaced_by_a_job(hurt, meadow):
     """A function that is out of time hands over to a job of Batch: the same bytes, and the next run has it back."""
     function, client = "geodl-merge-raster", hurt.client("lambda")
-    client.update_function_configuration(FunctionName=function, Timeout=3)
+    client.update_function_configuration(FunctionName=function, Timeout=5)
     try:
         publish(hurt, meadow("quick"))
         quick = ended_run(hurt, "quick")

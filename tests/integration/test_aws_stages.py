@@ -440,7 +440,8 @@ def test_the_first_shard_that_fails_tells(works):
         works.cloud.ledger,
         {**event, "error": {"Error": "DataError", "Cause": '{"errorType":"DataError","errorMessage":"a block"}'}},
     )
-    fail_stage(works.cloud.ledger, {**event, "error": {"Error": "States.ExceedToleratedFailureThreshold", "Cause": "x"}})
+    of_the_map = {"Error": "States.ExceedToleratedFailureThreshold", "Cause": "x"}
+    fail_stage(works.cloud.ledger, {**event, "error": of_the_map})
     assert read_run(works.cloud.ledger, event["run_id"]).error["message"] == "a block"
 
 

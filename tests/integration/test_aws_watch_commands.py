@@ -23,7 +23,7 @@ from geodl_core.aws.topics.publish import LARGE_BYTES, MOST_BYTES
 from geodl_core.aws.watches.stack_watches import apply_on_stack
 from geodl_core.catalog.sqlite import SqliteCatalog
 from networks import conv_network, write_emd
-from scanning import MODEL, scenes, watch_of
+from scanning import MODEL, NOW, scenes, watch_of
 from scenes import write_scene
 from stac_documents import make_collection
 from stacks import stack_of
@@ -170,6 +170,7 @@ def test_what_scans_found_is_shown_with_their_watch(searched):
     """Shown are when the last scan was and what it found, and how the back-fills do; elsewhere there are none."""
     assert "last scan            none yet\n" in ok(searched.geodl("watch", "show", "fields"))
     name = searched.told("backfill", "fields", *DAYS)["name"]
+    searched.cloud.clock.now = NOW.timestamp()
     scan_stage(searched.controls.deployment, Known(), {"watch": "fields"}, endless())
     shown = ok(searched.geodl("watch", "show", "fields"))
     assert re.search(r"^last scan +2025-08-02 .*; 12 found, 12 matched, 12 ordered$", shown, re.MULTILINE)

@@ -61,3 +61,10 @@ def test_signatures_do_not_reach_the_ledger():
     cause = json.dumps({"errorType": "StoreError", "errorMessage": f"{url}: the store answers 503"})
     assert "abc123" not in read_failure("StoreError", cause).message
     assert "abc123" not in read_failure("X", url).message
+
+
+@pytest.mark.parametrize(("end", "shown"), [("7", "shard 7"), ("merge", "merge")])
+def test_a_job_is_called_by_its_part(end, shown):
+    """A person knows the run: of a job's long name the shard's number is told."""
+    job = {"JobName": f"{'0f' * 32}-2-{end}", "Container": {"ExitCode": 137}, "StatusReason": "Essential container"}
+    assert read_failure("States.TaskFailed", json.dumps(job)).message == f"{shown}: exit code 137"
