@@ -79,6 +79,7 @@ def overview_lines(stack: "Stack", overview: "Overview") -> list[str]:
 
     counts = [f"{one.runs:,}{'' if one.is_all else '+'} {state}" for state, one in overview.counts.items() if one.runs]
     lines = [f"{'stack':<{LABEL}}{stack.name}, {stack.status}", f"{'runs':<{LABEL}}{', '.join(counts) or 'none yet'}"]
+    lines += [f"  {_name(run)}  {run.state}" for run in overview.latest]
     for name, depth in overview.queues.items():
         label = "queue" if name == "ingest" else "dead"
         what = "message" if name == "ingest" else "letter"
@@ -145,6 +146,7 @@ def overview_json(overview: "Overview") -> dict[str, Any]:
 
     return {
         "runs": {state: one.runs for state, one in overview.counts.items()},
+        "latest": [run_facts(run) for run in overview.latest],
         "stuck": [{"run": run_facts(one.run), "why": one.why, "seconds": one.seconds} for one in overview.stuck],
         "failed": [run_facts(run) for run in overview.failed],
         "failed_count": overview.failed_count,

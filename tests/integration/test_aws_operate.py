@@ -68,7 +68,7 @@ def failed(operated, name="scene", watch="fields"):
 
 def test_status_tells_of_runs_queues_and_failures(operated):
     """Without a run: how many are in each state, what is in the queues, and why runs failed in the last day."""
-    ordered(operated, "a")
+    first = ordered(operated, "a")
     run_id = failed(operated, "b")
     client("sqs").send_message(QueueUrl=operated.dead, MessageBody="no json")
     done = geodl_here("aws", "status")
@@ -76,6 +76,8 @@ def test_status_tells_of_runs_queues_and_failures(operated):
     assert done.stdout.splitlines() == [
         f"stack    {operated.stack.name}, CREATE_COMPLETE",
         "runs     1 claimed, 1 failed",
+        f"  {run_id[:8]}  b  failed",
+        f"  {first[:8]}  a  claimed",
         "queue    0 messages, 0 in work",
         "dead     1 letter, 0 in work",
         "jobs     none",

@@ -97,7 +97,7 @@ def test_a_detector_from_its_network_to_its_objects(workplace: Path) -> None:
     assert geodl("model", "add", "net.emd", "--catalog", "c.db").startswith("registered net@")
     assert "object-detection" in geodl("model", "list", "--catalog", "c.db")
     card = geodl("model", "show", "net", "--catalog", "c.db")
-    for part in ("object-detection", "2 Plane", "batch any, detection 16384, attribute 7"):
+    for part in ("object-detection", "2 Plane", "batch any, detection 4096, attribute 7"):
         assert part in card
     by_name = geodl("run", item, "-m", "net", "--catalog", "c.db", "-o", "out", "--json")
     assert objects_of(by_name) == sorted(TRUTH)

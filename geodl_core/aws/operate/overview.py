@@ -6,14 +6,14 @@ from itertools import islice
 from typing import TypeVar
 
 from geodl_core.aws.ledger.found_runs import Count, count_runs, ended_since
-from geodl_core.aws.ledger.ledger import CloudRun, StatePage, list_by_state
+from geodl_core.aws.ledger.ledger import CloudRun, DynamoLedger, StatePage, list_by_state
 from geodl_core.aws.operate.batch_jobs import count_jobs
 from geodl_core.aws.site.account import account_errors
 from geodl_core.aws.site.clients import client
 from geodl_core.aws.site.executions import Deployment, execution_name, running_names
 from geodl_core.aws.site.stack import Stack
 from geodl_core.aws.steps.sweep import LONG_S
-from geodl_core.domain.run.state import ACTIVE, State
+from geodl_core.domain.run.state import ACTIVE, STATES, State
 from geodl_core.errors import GeodlError
 
 DAY_S = 86_400.0
@@ -21,6 +21,7 @@ STUCK_S = 900.0
 """The sweep comes every two minutes: what it has not mended by then hangs."""
 MOST_SHOWN = 20
 MOST_FAILED = 10_000
+MOST_LATEST = 5
 
 _T = TypeVar("_T")
 
@@ -59,6 +60,8 @@ class Overview:
     """How a deployment does; what could not be asked for is empty, and named in `problems`."""
 
     counts: Mapping[State, Count]
+    latest: Sequence[CloudRun]
+    """Those changed last, newest first, `MOST_LATEST` at most."""
     stuck: Sequence[Stuck]
     failed: Sequence[CloudRun]
     """In the last day, newest first, `MOST_SHOWN` at most."""
@@ -94,6 +97,7 @@ def look_over(stack: Stack, deployment: Deployment) -> Overview:
     alarms: Sequence[Alarm] = ()
     return Overview(
         counts=count_runs(ledger),
+        latest=latest_runs(ledger),
         stuck=asked("stuck runs", lambda: find_stuck(deployment), stuck),
         failed=lately[:MOST_SHOWN],
         failed_count=len(lately),
@@ -102,6 +106,17 @@ def look_over(stack: Stack, deployment: Deployment) -> Overview:
         alarms=asked("alarms", lambda: read_alarms(stack), alarms),
         problems=problems,
     )
+
+
+def latest_runs(ledger: DynamoLedger) -> list[CloudRun]:
+    """Return the runs that were changed last, newest first.
+
+    Raises:
+        CatalogError: the ledger does not answer.
+    """
+    page = StatePage(MOST_LATEST, is_newest_first=True)
+    found = [run for state in STATES for run in list_by_state(ledger, state, page)]
+    return sorted(found, key=lambda run: (-run.updated, run.id))[:MOST_LATEST]
 
 
 def find_stuck(deployment: Deployment) -> list[Stuck]:

@@ -107,7 +107,8 @@ def bucket_errors(url: str) -> Iterator[None]:
     except ClientError as error:
         code = error.response["Error"]["Code"]
         if code in REFUSED:
-            raise InputError(f"{url}: the store refuses this ({code})", hint="has the role leave to do so?") from error
+            hint = "is that its name?" if "Bucket" in code else "has the role leave to do so?"
+            raise InputError(f"{url}: the store refuses this ({code})", hint=hint) from error
         raise StoreError(f"{url}: the store answers {code}") from error
     except BotoCoreError as error:
         raise StoreError(f"{url}: the store does not answer ({type(error).__name__})") from error
