@@ -21,4 +21,5 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Merge a run: {plan, …} → plan and the number of pixels."""
     merged = merge_stage(event, SETTINGS.cache)
     metrics.add_metric("PixelsMerged", MetricUnit.Count, merged["count"])
+    logger.info("merged", extra=merged)
     return merged

@@ -23,4 +23,5 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Plan a run: {run_id, attempt} → what the next steps need."""
     planned = plan_stage(SITE, event)
     metrics.add_metric("ShardsPlanned", MetricUnit.Count, 0 if planned["is_done"] else planned["of"])
+    logger.info("planned", extra={"shards": planned["of"], "merge": planned["merge"], "is_done": planned["is_done"]})
     return planned

@@ -34,4 +34,5 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         metrics.add_metric("SquareKilometres", MetricUnit.NoUnit, area)
         metrics.add_metric("JobSeconds", MetricUnit.Seconds, seconds)
         metrics.add_metric("UsdPerKm2", MetricUnit.NoUnit, seconds / 3600 * AWS.machine_usd / area)
+    logger.info("registered", extra=registered)
     return registered

@@ -214,8 +214,11 @@ def test_cold_starts(built: Path, place: Mapping[str, str] | None) -> None:
     for function in TABLE.functions:
         if can_start(function, place):
             script, env = ["-c", IMPORTS, "[]"], environment_of(function, place)
-            found = [alone(PYTHONS[TABLE.python], script, function, built, env) for _ in range(2)]
-            assert min(one["import_ms"] for one in found) <= 2 * function.import_ms, function.name
+            for _ in range(2):  # where the machine has other things to do, too
+                found = alone(PYTHONS[TABLE.python], script, function, built, env)["import_ms"]
+                if found <= 2 * function.import_ms:
+                    break
+            assert found <= 2 * function.import_ms, function.name
 
 
 def test_every_function_is_in_the_table() -> None:

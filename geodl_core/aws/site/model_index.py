@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from geodl_core.aws.site.documents import folder_names, read_document
-from geodl_core.aws.site.layout import Bucket, model_item_url, model_url
+from geodl_core.aws.site.layout import MODELS, Bucket, model_item_url, model_url
 from geodl_core.domain.naming import slug
 from geodl_core.errors import ModelError
 from geodl_core.service.watches.verdict import Ran
@@ -56,7 +56,11 @@ def resolve_model(s3: Any, bucket: Bucket, asked: str) -> Ran:
     name = slug(name)
     versions = folder_names(s3, model_url(bucket, name))
     if not versions:
-        raise ModelError(f"no registered model {name} in {bucket.url}")
+        known = ", ".join(folder_names(s3, f"{bucket.url}/{MODELS}")) or "none"
+        raise ModelError(
+            f"no registered model {name} in {bucket.url}; there are: {known}",
+            hint=f"geodl model add DEFINITION --store {bucket.url}",
+        )
     if not version:
         newest = max(versions, key=lambda each: (_created(s3, bucket, name, each), each))
         return Ran(f"{name}@{newest}", name)

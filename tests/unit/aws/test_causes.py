@@ -68,3 +68,19 @@ def test_a_job_is_called_by_its_part(end, shown):
     """A person knows the run: of a job's long name the shard's number is told."""
     job = {"JobName": f"{'0f' * 32}-2-{end}", "Container": {"ExitCode": 137}, "StatusReason": "Essential container"}
     assert read_failure("States.TaskFailed", json.dumps(job)).message == f"{shown}: exit code 137"
+
+
+def test_a_task_that_fargate_took_back_is_no_lack_of_memory():
+    """Fargate Spot ends a task with exit code 137, too; what Batch says of it decides."""
+    job = {"JobName": "geodl-0", "StatusReason": "Your Spot Task was interrupted.", "Container": {"ExitCode": 137}}
+    failure = read_failure("States.TaskFailed", json.dumps(job))
+    assert failure.kind == "UnavailableError"
+    assert "taken away" in failure.message
+
+
+def test_a_cause_that_was_handed_on_is_read_through():
+    """A state that fails with all that its Catch was given tells the same as the first one."""
+    first = json.dumps({"errorType": "DataError", "errorMessage": "a block"})
+    handed = json.dumps({"Error": "DataError", "Cause": first})
+    assert read_failure("DataError", handed) == read_failure("DataError", first)
+    assert read_failure("States.Timeout", json.dumps({"Error": "States.Timeout"})).kind == "States.Timeout"
