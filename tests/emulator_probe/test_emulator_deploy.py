@@ -92,7 +92,7 @@ def test_a_new_deployment_is_planned_and_executed(checkout):
         f"bucket     {name}-files",
         "next",
         f"  geodl model add landcover.emd --store s3://{name}-files",
-        f"  geodl aws token me --scope publish --stack {name}",
+        f"  geodl watch add watch.yaml --stack {name}",
         f"  geodl aws status --stack {name}",
     ]
     assert read_stack(name).status == "CREATE_COMPLETE"

@@ -126,7 +126,7 @@ def test_a_backfill_is_begun_once(cloud, controls):
     arn = execution_arn(machine, *first)
     states.stop_execution(executionArn=arn, error="Cancelled", cause="by hand")
     (ended,) = list_backfills(controls, "w")
-    assert (ended.status, ended.cause) == ("ABORTED", "by hand")
+    assert (ended.status, ended.cause) == ("ABORTED", "Cancelled: by hand")
     second = {one.name for one in at_once(lambda _: start_backfill(controls, "w", WINDOW, again=True), 12)}
     assert len(second) == 1
     assert second != first

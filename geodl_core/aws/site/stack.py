@@ -33,6 +33,7 @@ OUTPUTS = {
     "CatalogUrl": "catalog_url",
     "BatchLogs": "batch_logs",
     "FunctionLogs": "function_logs",
+    "FunctionsGroup": "functions_group",
     "Dashboard": "dashboard",
     "AlarmsTopic": "alarms_topic",
     "BackfillConcurrency": "backfill_concurrency",
@@ -81,6 +82,8 @@ class Stack:
     batch_logs: str = ""
     function_logs: str = ""
     """Beginning of the names of the functions' log groups."""
+    functions_group: str = ""
+    """Security group of the functions that use the database; empty where they are in no network."""
     dashboard: str = ""
     alarms_topic: str = ""
     backfill_concurrency: str = ""

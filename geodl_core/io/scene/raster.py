@@ -33,7 +33,7 @@ from geodl_core.domain.scene.masks import is_masked
 from geodl_core.domain.window import Window, clip, grow
 from geodl_core.errors import DataError, ItemError, StoreError
 from geodl_core.io.remote.access import REMOTE_DRIVERS, access_options
-from geodl_core.io.remote.signing import openable, renew_refused
+from geodl_core.io.remote.signing import explain_refusal, openable, renew_refused
 
 REMOTE = ("http://", "https://", "s3://", "gs://", "az://")
 OPTIONS: dict[str, Any] = {"GDAL_CACHEMAX": 32 << 20}
@@ -270,8 +270,9 @@ def open_remote(href: str, **options: Any) -> Any:
 def _opening_error(href: str, asset: str, error: Exception) -> ItemError | StoreError:
     shown = hide_secrets(href)
     if is_remote(href):
+        explain_refusal(href, asset)
         # Of an object store GDAL knows why, unlike of a web server.
-        status = _answer_of_store(error)
+        status = None if href.startswith(("http://", "https://")) else _answer_of_store(error)
         if status == 404:
             return ItemError(f"asset {asset}: {shown} is not there")
         if status == 403:
