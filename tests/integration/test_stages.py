@@ -419,7 +419,7 @@ def test_models_that_changed(scene, change):
 
 
 def tree(folder):
-    return {path: path.stat().st_mtime_ns for path in folder.parent.rglob("*") if "pytest" not in path.name}
+    return {path: path.lstat().st_mtime_ns for path in folder.parent.rglob("*") if "pytest" not in path.name}
 
 
 @pytest.mark.parametrize("options", [(), ("--to", "there"), ("--json",), ("--mask", "scl=3", "-o", "results")])

@@ -142,7 +142,8 @@ def _put(scheduling: Scheduling, name: str, wanted: Mapping[str, Any]) -> None:
     window = {"FlexibleTimeWindow": {"Mode": "OFF"}}
     request = {"Name": name, "GroupName": scheduling.group, **window, **wanted}
     with _replies(name):
-        for call in ("update_schedule", "create_schedule", "update_schedule"):
+        # Others may take it away and make it anew meanwhile.
+        for call in ("update_schedule", "create_schedule") * 4:
             try:
                 getattr(scheduling.scheduler, call)(**request)
             except ClientError as error:
