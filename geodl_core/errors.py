@@ -10,6 +10,7 @@ GeodlError                   the base: what was named, expected and found; an ex
   DataError             3    permanent: a block cannot be decoded, a part is truncated
   InferenceError        4    the session failed
     OutOfMemoryError         retried with half the batch
+  RefusedError         77    permanent until somebody gives leave: a store refuses us, whatever the input is
   UnavailableError     75    transient: worth another try, with back-off
     StoreError               a file or object cannot be read or written now
     CatalogError             the catalog does not answer or refuses
@@ -74,6 +75,15 @@ class InferenceError(GeodlError):
 
 class OutOfMemoryError(InferenceError):
     """The inference session ran out of memory; half the batch may fit."""
+
+
+class RefusedError(GeodlError):
+    """A place for plans, parts, models or results may not be used: credentials or a role are at fault, not the input.
+
+    Sources are no such places: an asset that may not be read does not serve (ItemError, StoreError).
+    """
+
+    exit_code = 77
 
 
 class UnavailableError(GeodlError):

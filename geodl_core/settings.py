@@ -1,5 +1,6 @@
 """What the environment says; read once, by the command line or a handler, and by nothing else."""
 
+import atexit
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -13,7 +14,8 @@ from geodl_core.domain.place.address import read_allowed
 DEFAULT_OUT = "geodl-out"
 CATALOG_NAME = "catalog.db"
 _HELD = ExitStack()
-"""Never closed: the process is frozen or ended from outside."""
+"""Closed where the process ends by itself; a function's is frozen or ended from outside."""
+atexit.register(_HELD.close)
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,13 +65,14 @@ def images(setup: Mapping[str, str]) -> dict[str, dict[str, Any]]:
 
 
 @contextmanager
-def deployed(dsn: str, folder: Path, setup: launch.Setup, **parameters: str) -> Iterator[Stack]:
+def deployed(dsn: str, folder: Path, setup: launch.Setup, allowed: str = "", **parameters: str) -> Iterator[Stack]:
     """Deploy the template on an emulator of its own.
 
     Args:
         dsn: of a database without a schema.
         folder: for what SAM builds, and the emulator's log.
         setup: of the emulator; images are added.
+        allowed: host and port that functions and jobs may read besides the emulator's.
         parameters: of the template.
     """
     setup = replace(setup, images={**images({}), **setup.images}, log=folder / "emulator.log")
@@ -83,7 +84,7 @@ def deployed(dsn: str, folder: Path, setup: launch.Setup, **parameters: str) -> 
             "CpuImage": CPU_IMAGE,
             "Image": IMAGE,
             "CatalogDsnSecret": secret,
-            "AllowHosts": f"127.0.0.1:{emulator.port}",
+            "AllowHosts": f"127.0.0.1:{emulator.port}" + (f",{allowed}" if allowed else ""),
             "SceneBuckets": f"arn:aws:s3:::{SCENES}/*",
             "Schedules": "DISABLED",
             **parameters,
@@ -187,6 +188,14 @@ def publish(stack: Stack, message: Any) -> None:
     """Publish to the topic of Items; text as it is, all else as JSON."""
     text = message if isinstance(message, str) else json.dumps(message)
     stack.client("sns").publish(TopicArn=stack.outputs["ItemsTopic"], Message=text)
+
+
+def publish_many(stack: Stack, items: list[dict[str, Any]]) -> None:
+    """Publish Items to the topic as fast as it takes them, ten a request."""
+    sns = stack.client("sns")
+    for start in range(0, len(items), 10):
+        entries = [{"Id": str(n), "Message": json.dumps(item)} for n, item in enumerate(items[start : start + 10])]
+        assert not sns.publish_batch(TopicArn=stack.outputs["ItemsTopic"], PublishBatchRequestEntries=entries)["Failed"]
 
 
 def geodl(stack: Stack, *arguments: str | Path, expects: int = 0) -> str:

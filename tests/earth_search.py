@@ -78,13 +78,14 @@ class EarthSearch:
     """
 
     def __init__(self, items: Sequence[dict[str, Any]], manners: Manners | None = None) -> None:
-        self.items = sorted(items, key=lambda item: (item["properties"]["datetime"], item["id"]), reverse=True)
+        self.items: list[dict[str, Any]] = []
         self.manners = manners or Manners()
         self.searches: list[Search] = []
         self.closing = threading.Event()
         self.lock = threading.Lock()
-        self.texts = {id(item): json.dumps(item) for item in self.items}
-        self.shapes = {id(item): shape(item["geometry"]) for item in self.items}
+        self.texts: dict[int, str] = {}
+        self.shapes: dict[int, Any] = {}
+        self.add(items)
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self._http.search = self  # type: ignore[attr-defined]
         self._http.daemon_threads = False
@@ -99,6 +100,13 @@ class EarthSearch:
         self._http.shutdown()
         self._http.server_close()
         self._thread.join()
+
+    def add(self, items: Sequence[dict[str, Any]]) -> None:
+        """Have more Items from now on."""
+        self.texts |= {id(item): json.dumps(item) for item in items}
+        self.shapes |= {id(item): shape(item["geometry"]) for item in items}
+        both = (*self.items, *items)
+        self.items = sorted(both, key=lambda item: (item["properties"]["datetime"], item["id"]), reverse=True)
 
     @property
     def origin(self) -> str:

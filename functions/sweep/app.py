@@ -1,4 +1,7 @@
-"""Now and then: start runs that are due, end those that ended untold, look after schedules and scans."""
+"""Now and then: start runs that are due, end those that ended untold, look after schedules and scans.
+
+And whenever an execution was stopped: end its run.
+"""
 
 from dataclasses import asdict
 from typing import Any
@@ -8,7 +11,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from geodl_core.aws.site.clients import open_deployment
-from geodl_core.aws.steps.sweep import sweep
+from geodl_core.aws.steps.sweep import end_stopped, sweep
 from geodl_core.aws.steps.tend import tend
 from geodl_core.aws.watches.controls import open_controls
 from geodl_core.settings import AwsSettings
@@ -23,7 +26,9 @@ CONTROLS = open_controls(DEPLOYMENT, AWS.schedule_group, AWS.schedule_role, AWS.
 @tracer.capture_lambda_handler(capture_response=False)
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
-    """Sweep; return how many runs were started, restarted and ended, watches scheduled anew, scans resumed."""
+    """Sweep, or end the run of an execution that was stopped: {detail: {name}}; return how many of what."""
+    if event.get("source") == "aws.states":
+        return {"ended": int(end_stopped(DEPLOYMENT, str(event["detail"]["name"])))}
     swept = asdict(sweep(DEPLOYMENT))
     metrics.add_metric("RunsStuck", MetricUnit.Count, sum(swept[name] for name in ("ended", "restarted", "stalled")))
     return swept | asdict(tend(CONTROLS))

@@ -131,6 +131,7 @@ def read_asset(item: Mapping[str, Any], key: str) -> bytes:
 
     Raises:
         ModelError: no such asset, a file that is missing or is not the one that was registered.
+        RefusedError: its bucket may not be read.
         StoreError: its bucket does not answer.
     """
     where = f"Item {item.get('id')}: asset {key}"

@@ -7,6 +7,7 @@ from typing import Any
 
 from geodl_core.catalog.model_files import properties_of
 from geodl_core.domain.mlm.carry import CARRIED
+from geodl_core.domain.naming import slug
 from geodl_core.errors import ModelError
 
 RELS = frozenset({"predecessor-version", "successor-version", "latest-version"})
@@ -51,6 +52,34 @@ def latest_first(items: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     by_age = sorted(items, key=lambda item: (created(item), str(item["id"])), reverse=True)
     ordered = sorted(by_age, key=name_of)
     return [item for _, group in groupby(ordered, key=name_of) for item in group]
+
+
+def choose_model(models: Sequence[dict[str, Any]], reference: str) -> dict[str, Any]:
+    """Return the Item that `NAME` or `NAME@VERSION` means.
+
+    Without a version it is the one registered last. A version is the content hash or its first characters, four at
+    least, or the definition's own `Version`.
+
+    Args:
+        models: as `latest_first` gives them.
+        reference: as a user types it.
+
+    Raises:
+        ModelError: there is none, or there are several.
+    """
+    name, _, version = reference.rpartition("@") if "@" in reference else (reference, "", "")
+    named = [item for item in models if name in (name_of(item), item["id"]) or slug(name) == name_of(item)]
+    if not named:
+        known = ", ".join(dict.fromkeys(name_of(item) for item in models)) or "none at all"
+        raise ModelError(f"no registered model {name}; there are: {known}", hint="geodl model list shows all of them")
+    if not version:
+        return named[0]
+    found = matching_versions(named, version)
+    if len(found) != 1:
+        there = ", ".join(version_of(item) for item in found or named)
+        what = f"{version} means {len(found)} of its versions" if found else f"no version {version}"
+        raise ModelError(f"model {name}: {what}; {'these are' if found else 'there are'}: {there}")
+    return found[0]
 
 
 def matching_versions(items: Sequence[dict[str, Any]], version: str) -> list[dict[str, Any]]:

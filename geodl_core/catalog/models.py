@@ -21,10 +21,10 @@ from geodl_core.catalog.model_files import (
     read_asset,
 )
 from geodl_core.catalog.model_versions import (
+    choose_model,
     created,
     latest_first,
     link_versions,
-    matching_versions,
     name_of,
     version_of,
 )
@@ -155,28 +155,8 @@ def list_models(catalog: Catalog) -> list[dict[str, Any]]:
 
 
 def find_model(catalog: Catalog, reference: str) -> dict[str, Any]:
-    """Return the Item that `NAME` or `NAME@VERSION` means.
-
-    Without a version it is the one registered last. A version is the content hash or its first characters, four at
-    least, or the definition's own `Version`.
-
-    Raises:
-        ModelError: there is none, or there are several.
-    """
-    name, _, version = reference.rpartition("@") if "@" in reference else (reference, "", "")
-    models = list_models(catalog)
-    named = [item for item in models if name in (name_of(item), item["id"]) or slug(name) == name_of(item)]
-    if not named:
-        known = ", ".join(dict.fromkeys(name_of(item) for item in models)) or "none at all"
-        raise ModelError(f"no registered model {name}; there are: {known}", hint="geodl model list shows all of them")
-    if not version:
-        return named[0]
-    found = matching_versions(named, version)
-    if len(found) != 1:
-        there = ", ".join(version_of(item) for item in found or named)
-        what = f"{version} means {len(found)} of its versions" if found else f"no version {version}"
-        raise ModelError(f"model {name}: {what}; {'these are' if found else 'there are'}: {there}")
-    return found[0]
+    """Return the Item that `NAME` or `NAME@VERSION` means; see `choose_model`."""
+    return choose_model(list_models(catalog), reference)
 
 
 def count_results(catalog: Catalog, item: Mapping[str, Any]) -> int:

@@ -32,8 +32,8 @@ _BULK = re.compile(r"/collections/\{\w+\}/bulk_items/?$")
 class StacApiCatalog:
     """Collections and Items of a STAC API. Threads should not share one.
 
-    Name and password, or a query string with a key, may stand in the address: they go with each request
-    to that host, and never into an error message.
+    Name and password, a token (`https://TOKEN@host`), or a query string with a key may stand in the address: they go
+    with each request to that host, and never into an error message.
 
     Args:
         url: of the landing page.
@@ -47,9 +47,11 @@ class StacApiCatalog:
         self._pause_s = pause_s
         self._keys = dict(parse_qsl(parts.query))
         self._session = requests.Session()
-        if parts.username:
-            self._session.auth = (unquote(parts.username), unquote(parts.password or ""))
-        self._secrets = [parts.password, unquote(parts.password or ""), *self._keys.values()]
+        name, password = unquote(parts.username or ""), unquote(parts.password or "")
+        if name:
+            self._session.auth = _Bearer(name) if parts.password is None else (name, password)
+        hidden = (name, parts.username) if parts.password is None else (password, parts.password)
+        self._secrets = [*hidden, *self._keys.values()]
         self._landing: dict[str, Any] | None = None
         self._takes_bulk: bool | None = None
 
@@ -236,7 +238,8 @@ class StacApiCatalog:
     def _check(self, response: requests.Response) -> None:
         if response.ok:
             return
-        raise CatalogError(self._complaint(response))
+        hint = "a token may stand in the address: https://TOKEN@host" if response.status_code == 401 else None
+        raise CatalogError(self._complaint(response), hint=hint)
 
     def _complaint(self, response: requests.Response) -> str:
         where = f"{self.url}{urlsplit(response.url).path.removeprefix(urlsplit(self.url).path)}"
@@ -332,6 +335,17 @@ def _decoded(token: str) -> tuple[str, dict[str, Any] | None]:
     except (ValueError, TypeError) as err:
         raise QueryError("token: expected one that a search gave, found another text") from err
     return str(href), body
+
+
+class _Bearer(requests.auth.AuthBase):
+    """Shows a token, as `geodl serve` and deployments want it (RFC 6750)."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
 
 
 def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from geodl_core.cli.stack_option import stack_option_for
 from geodl_core.errors import InputError
 from geodl_core.settings import put_in_environment
 
@@ -24,13 +25,7 @@ def _let_region_hold(context: click.Context, parameter: click.Parameter, value: 
 
 
 STACK_OPTIONS = (
-    click.option(
-        "--stack",
-        metavar="NAME",
-        envvar="GEODL_STACK",
-        default=STACK_NAME,
-        help=f"Name of the deployment.  [default: {STACK_NAME}; env: GEODL_STACK]",
-    ),
+    stack_option_for("Name of the deployment.", STACK_NAME),
     click.option(
         "--region",
         metavar="REGION",

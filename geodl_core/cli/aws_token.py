@@ -24,7 +24,7 @@ SCOPES = ("read", "publish", "admin")
 def token(name: str | None, scopes: tuple[str, ...], is_list: bool, removed: str | None, stack: str) -> None:
     """Make a token for NAME and print it, which happens this once: the deployment keeps a hash of it.
 
-    Functions look for new and removed tokens every five minutes.
+    A new token is good within seconds; one that was removed opens nothing after five minutes.
 
     \b
     Examples:

@@ -181,7 +181,7 @@ def _finish(name: str, models: tuple[str, ...], *, is_new: bool) -> None:
     from geodl_core.aws.deploy.deploy import next_steps
     from geodl_core.aws.site.stack import read_stack
     from geodl_core.cli.deploy_tables import print_outputs
-    from geodl_core.cli.model_registry import add
+    from geodl_core.cli.model_add import add
 
     stack = read_stack(name)
     for model in models:

@@ -10,7 +10,7 @@ COMMANDS = {
     "validate": "geodl_core.cli.model_inspect:validate",
     "edit": "geodl_core.cli.model_edit:edit",
     "pack": "geodl_core.cli.model_edit:pack",
-    "add": "geodl_core.cli.model_registry:add",
+    "add": "geodl_core.cli.model_add:add",
     "list": "geodl_core.cli.model_registry:list_",
     "show": "geodl_core.cli.model_registry:show",
     "remove": "geodl_core.cli.model_registry:remove",

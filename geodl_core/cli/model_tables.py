@@ -14,6 +14,7 @@ WIDTH = 100
 """Of a table where it does not go to a terminal."""
 UNNAMED = "unknown"
 """What MLM calls the architecture of a network that nobody named."""
+UNCOUNTED = "not counted in a deployment"
 
 
 def print_list(items: list[dict[str, Any]]) -> None:
@@ -42,8 +43,8 @@ def print_list(items: list[dict[str, Any]]) -> None:
     click.echo(f"{len(items)} model{'s' if len(items) != 1 else ''}")
 
 
-def print_card(item: dict[str, Any], results: int) -> None:
-    """Print what an Item says of its model, and how many results were made by it."""
+def print_card(item: dict[str, Any], results: int | None) -> None:
+    """Print what an Item says of its model, and how many results were made by it; None where nobody counted."""
     properties = item["properties"]
     source: dict[str, Any] = next(iter(properties.get("mlm:input", ())), {})
     newer = next((link.get("title") for link in item["links"] if link.get("rel") == "latest-version"), None)
@@ -61,7 +62,7 @@ def print_card(item: dict[str, Any], results: int) -> None:
         ("classes", ", ".join(f"{one['value']} {one.get('description')}" for one in _classes(properties))),
         ("parameters", f"{properties['mlm:total_parameters']:,}" if "mlm:total_parameters" in properties else None),
         ("registered", str(properties.get("created", ""))[:19].replace("T", " ")),
-        ("results", str(results)),
+        ("results", UNCOUNTED if results is None else str(results)),
         *(
             (f"file {key}", f"{asset['href']} ({_size(asset.get('file:size'))})")
             for key, asset in item["assets"].items()

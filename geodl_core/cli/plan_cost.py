@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from geodl_core.cli.stack_option import stack_option_for
 from geodl_core.settings import Settings
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 PRICES_HELP = "TOML or JSON of other prices, or another region's.  [default: of us-east-1, with their date]"
 RATE_HELP = "Pixels a second of a job, its start included.  [default: as --stack noted, else 500,000]"
-STACK_HELP = "Deployment whose limits and measured rate hold.  [default: template.yaml's; env: GEODL_STACK]"
 COST_OPTIONS = (
     click.option("--on", "place", type=click.Choice(["aws"]), help="Say what it takes there, in time and money."),
     click.option("--scenes", type=click.IntRange(min=1), help="And a back-fill of so many scenes like it."),
@@ -32,7 +32,7 @@ COST_OPTIONS = (
     ),
     click.option("--prices", type=click.Path(path_type=Path), metavar="FILE", help=PRICES_HELP),
     click.option("--rate", type=click.FloatRange(min=0, min_open=True), metavar="PIXELS", help=RATE_HELP),
-    click.option("--stack", metavar="NAME", envvar="GEODL_STACK", help=STACK_HELP),
+    stack_option_for("Deployment whose limits and measured rate hold.", shown="template.yaml's"),
     click.option(
         "--max-vcpus", type=click.IntRange(min=4), help="Of shards' machines; a job takes 4.  [default: as --stack]"
     ),

@@ -10,8 +10,9 @@ from typing import Any
 
 import click
 
-from geodl_core.cli.job_options import MEANS_OPTIONS, places_of, with_options
+from geodl_core.cli.job_options import MEANS_OPTIONS, with_options
 from geodl_core.cli.run import now, read_means, run
+from geodl_core.cli.stack_option import meant_stack, stack_option
 from geodl_core.errors import DataError, ItemError
 from geodl_core.settings import CATALOG_NAME, Settings
 
@@ -22,6 +23,8 @@ COMMAND = "geodl:rerun"
 @click.argument("output_item")
 @with_options(MEANS_OPTIONS)
 @click.option("--catalog", metavar="PATH|URL", help="Of Items and models that are named by id.  [env: GEODL_CATALOG]")
+@stack_option
+@click.option("--item", metavar="PLACE", help="Where the source Item lies now.  [default: where the Item says]")
 @click.option("-m", "--model", metavar="MODEL", help="Where the model lies now.  [default: where the Item says]")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Keep what is computed here.  [default: nowhere]")
 @click.option("--json", "is_json", is_flag=True, help="Print one JSON object, for machines.")
@@ -32,27 +35,31 @@ def rerun(output_item: str, out: Path | None, is_json: bool, **options: Any) -> 
     catalog. The exit code is 0 where all checksums in the Items are equal, else 3. Another processor or version of
     onnxruntime may round otherwise.
 
+    With --stack, of a result of a deployment on AWS: the model comes from the deployment's bucket, the source Item from
+    the order that it kept, and catalog:COLLECTION/ID is looked for in its bucket. Pixels are computed here.
+
     \b
     Examples:
       geodl rerun geodl-out/geodl-water/scene_water_0f3a1b2c/scene_water_0f3a1b2c.json
       geodl rerun catalog:geodl-water/scene_water_0f3a1b2c --model moved/water.emd
+      geodl rerun result.json --item moved/scene.json
+      geodl rerun https://stac.example.com/collections/geodl-water/items/scene_water_0f3a1b2c --stack geodl
     """
     from geodl_core.catalog.open import open_catalog
     from geodl_core.cli.progress import RunProgress
+    from geodl_core.cli.rerun_job import Whereabouts, find_result, job_again
     from geodl_core.engine.run_scene import RunRequest, run_scene
-    from geodl_core.service.jobs.read_job import read_job
 
+    stack = meant_stack(options["stack"], catalog=options["catalog"])
     catalog = options["catalog"] or Settings.from_env().catalog
-    found = _output_item(output_item, catalog)
-    context = _command(found)
-    params = {**context.params, "catalog": catalog, "out": out}
-    params["model"] = options["model"] or params["model"]
+    found = find_result(output_item, catalog, stack)
+    params = {**_command(found).params, "catalog": catalog, "out": out}
     scratch: AbstractContextManager[str] = (
         nullcontext(str(out)) if out else tempfile.TemporaryDirectory(prefix="geodl-rerun-")
     )
     with scratch as place:
         folder = Path(place)
-        asked = read_job(params.pop("items"), params.pop("model"), params, places_of(params), is_typed=False)
+        asked = job_again(found, params, Whereabouts(options["item"], options["model"], stack))
         request = RunRequest(
             item=asked.item,
             package=asked.package,
@@ -67,17 +74,6 @@ def rerun(output_item: str, out: Path | None, is_json: bool, **options: Any) -> 
         with open_catalog(str(folder / CATALOG_NAME)) as opened, RunProgress(is_quiet=is_json) as progress:
             again = run_scene(request, opened, now, progress.listen).item
     _report(found, again, is_json)
-
-
-def _output_item(location: str, catalog: str) -> dict[str, Any]:
-    from geodl_core.catalog.open import open_catalog
-    from geodl_core.io.stac import read_item
-    from geodl_core.service.jobs.read_job import CATALOG_PREFIX, item_of
-
-    if not location.startswith(CATALOG_PREFIX):
-        return read_item(location)
-    with open_catalog(catalog, create=False) as opened:
-        return item_of(opened, location)
 
 
 def _command(item: Mapping[str, Any]) -> click.Context:

@@ -1,6 +1,10 @@
-"""`--stack`: a deployment on AWS, for commands that work on this machine as well."""
+"""`--stack`: a deployment on AWS. All commands have it from here, under one name; they differ in what holds without it.
 
-from typing import TYPE_CHECKING
+`aws_options` has it for commands that are about a deployment in any case.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -8,15 +12,28 @@ from click.core import ParameterSource
 from geodl_core.errors import InputError
 
 if TYPE_CHECKING:  # heavy: paid by a command, not by --help
+    from geodl_core.aws.site.executions import Deployment
     from geodl_core.aws.site.stack import Stack
     from geodl_core.aws.watches.controls import Controls
 
-stack_option = click.option(
-    "--stack",
-    metavar="NAME",
-    envvar="GEODL_STACK",
-    help="Of a deployment on AWS, instead of a catalog here.  [env: GEODL_STACK]",
-)
+
+def stack_option_for(means: str, default: str | None = None, shown: str | None = None) -> Callable[[Any], Any]:
+    """Return the option.
+
+    Args:
+        means: what a command does with the deployment, for its help.
+        default: name of the deployment that is meant without it; None for none.
+        shown: what holds without it, where that is no deployment.
+    """
+    otherwise = shown or default
+    note = f"default: {otherwise}; " if otherwise else ""
+    return click.option(
+        "--stack", metavar="NAME", envvar="GEODL_STACK", default=default, help=f"{means}  [{note}env: GEODL_STACK]"
+    )
+
+
+stack_option = stack_option_for("Of a deployment on AWS, instead of a catalog here.")
+"""For commands that work on this machine as well; `meant_stack` says which place is meant."""
 
 
 def meant_stack(stack: str | None, **others: object) -> str | None:
@@ -39,13 +56,31 @@ def meant_stack(stack: str | None, **others: object) -> str | None:
     raise InputError(f"--stack and --{named[0].replace('_', '-')} exclude one another: expected one of them")
 
 
+def opened_deployment(name: str) -> "Deployment":
+    """Return a deployment: its bucket and its ledger, with clients to reach them.
+
+    Raises:
+        InputError: there is none of this name, no leave to look, or what talks to AWS is not installed.
+        UnavailableError: AWS does not answer.
+    """
+    from geodl_core.cli.aws_options import require_boto3
+
+    require_boto3()
+    from geodl_core.aws.site.stack import read_stack, stack_deployment
+
+    return stack_deployment(read_stack(name))
+
+
 def opened_controls(name: str) -> "tuple[Stack, Controls]":
     """Return a deployment, and what its watches are changed by.
 
     Raises:
-        InputError: there is none of this name, or no leave to look.
+        InputError: there is none of this name, no leave to look, or what talks to AWS is not installed.
         UnavailableError: AWS does not answer.
     """
+    from geodl_core.cli.aws_options import require_boto3
+
+    require_boto3()
     from geodl_core.aws.site.stack import read_stack
     from geodl_core.aws.watches.stack_watches import stack_controls
 

@@ -42,6 +42,7 @@ def merge_plan(opened: OpenPlan, shards: int | None, keeps_parts: bool) -> dict[
 
     Raises:
         DataError: a part is missing or damaged.
+        RefusedError: a file may not be read, written or removed.
         StoreError: a file cannot be written.
     """
     before = _merged_before(opened)

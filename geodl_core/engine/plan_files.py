@@ -75,7 +75,8 @@ def write_plan(location: str, planned: ScenePlan, package: ModelPackage, origin:
         Where the plan lies.
 
     Raises:
-        StoreError: it cannot be written.
+        RefusedError: it may not be written.
+        StoreError: it cannot be written now.
         ModelError: the model's network is larger than one ONNX file can be.
     """
     with tempfile.TemporaryDirectory() as scratch:
@@ -121,6 +122,7 @@ def opened_plan(location: str, cache: Path | None = None) -> Iterator[OpenPlan]:
 
     Raises:
         InputError: there is none.
+        RefusedError: it may not be read.
         PlanError: it is none, or was changed.
         ModelError: the model beside it is not the one that it was made with.
     """

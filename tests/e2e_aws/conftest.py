@@ -30,11 +30,9 @@ def database(server):
 def deploy(database, tmp_path_factory):
     """What deploys the template; at most once a module."""
 
-    def deploy(**setup):
-        parameters = setup.pop("parameters", {})
-        return deployed.deployed(
-            database, tmp_path_factory.mktemp("aws"), launch.Setup(**{"gpus": 2, "vcpus": 8, **setup}), **parameters
-        )
+    def deploy(allowed="", **setup):
+        folder = tmp_path_factory.mktemp("aws")
+        return deployed.deployed(database, folder, launch.Setup(**{"gpus": 2, "vcpus": 8, **setup}), allowed)
 
     return deploy
 

@@ -43,6 +43,23 @@ def require_failed(stack, run, *said_in_cause):
     assert not results_of(stack, run["item"]["id"])
 
 
+def failed_run(stack, name, kind, *said_in_cause):
+    """The run of a scene, which failed with an error of a class, for a reason that is told."""
+    run = ended_run(stack, name)
+    require_failed(stack, run, *said_in_cause)
+    assert run["error"]["class"] == kind
+    return run
+
+
+def mended_run(stack, healed, run):
+    """The second attempt of a run whose job nothing hurts any more; it succeeded."""
+    healed.heal()
+    retry(stack, run)
+    again = ended_run(stack, run["item"]["id"], attempt=2)
+    assert (again["state"], again["error"]) == ("succeeded", None)
+    return again
+
+
 def attempts_of(job):
     """The exit code of each attempt of a job, or why there is none."""
     return [one["container"].get("exitCode", one["statusReason"][:8]) for one in job["attempts"]]
@@ -85,13 +102,9 @@ def test_a_source_that_never_answers_is_told_and_a_retry_serves_when_it_does(hur
     words = "error: https://scenes.example/red.tif: it does not answer (503)"
     healed.hurt("never", shard=[{"exit": 75, "says": words}] * 4)
     publish(hurt, meadow("never"))
-    run = ended_run(hurt, "never")
-    require_failed(hurt, run, "https://scenes.example/red.tif: it does not answer", "shard 0", "in 4 tries")
-    assert run["error"]["class"] == "UnavailableError"
-    healed.heal()
-    retry(hurt, run)
-    again = ended_run(hurt, "never", attempt=2)
-    assert (again["state"], again["error"]) == ("succeeded", None)
+    told = "https://scenes.example/red.tif: it does not answer"
+    run = failed_run(hurt, "never", "UnavailableError", told, "shard 0", "in 4 tries")
+    again = mended_run(hurt, healed, run)
     assert states(hurt, again) == [*FAILED, *ONCE]
     assert len(results_of(hurt, "never")) == 1
 
@@ -101,12 +114,8 @@ def test_a_job_without_memory_is_told_and_its_part_is_found_by_the_retry(hurt, m
     """SIGKILL, which is what memory without end comes to, fails the run; a part that had been written is not lost."""
     healed.hurt("large", shard=[{"kill": signal.SIGKILL}])
     publish(hurt, meadow("large"))
-    run = ended_run(hurt, "large")
-    require_failed(hurt, run, "shard 0", "exit code 137", "memory")
-    assert run["error"]["class"] == "OutOfMemoryError"
-    healed.heal()
-    retry(hurt, run)
-    assert ended_run(hurt, "large", attempt=2)["state"] == "succeeded"
+    run = failed_run(hurt, "large", "OutOfMemoryError", "shard 0", "exit code 137", "memory")
+    mended_run(hurt, healed, run)
     _, second = jobs(hurt, run)
     assert logs(hurt, second) == [PRESENT]
 

@@ -19,6 +19,7 @@ from emulator.state_machines import refuse_large
 
 MOST_THREADS = 64
 """Children that run at once, where AWS runs up to 10,000."""
+POLL_S = 0.25
 COUNTS = (
     "pending", "running", "succeeded", "failed", "timedOut", "aborted", "total", "resultsWritten",
     "failuresNotRedrivable", "pendingRedrive",
@@ -115,7 +116,11 @@ def run(state, raw_input, effective, iterator, execution, ctx):
 def _run_children(map_run, iterator):
     most = map_run.shown["maxConcurrency"] or len(map_run.children)
     with ThreadPoolExecutor(max_workers=max(1, min(most, MOST_THREADS))) as pool:
-        wait([pool.submit(scope.bound(_child), map_run, iterator, index) for index in range(len(map_run.children))])
+        waiting = {pool.submit(scope.bound(_child), map_run, iterator, index) for index in range(len(map_run.children))}
+        while waiting:
+            _, waiting = wait(waiting, timeout=POLL_S)
+            if map_run.place.execution["status"] != "RUNNING":
+                map_run.stop()
 
 
 def _child(map_run, iterator, index):

@@ -277,12 +277,18 @@ def test_a_job_is_terminated_or_cancelled(aws, queue):
     assert [(job["status"], job["statusReason"], len(job["attempts"])) for job in ends] == [("FAILED", "enough", 1)] * 2
 
 
-def test_a_stopped_execution_takes_its_job_along(aws, role, queue):
-    """Stopping the execution, or its task's time-out, terminates the job that it waits for."""
+@pytest.mark.parametrize("is_mapped", [False, True])
+def test_a_stopped_execution_takes_its_job_along(aws, role, queue, is_mapped):
+    """Stopping the execution, or its task's time-out, terminates the job that it or a child of its map waits for."""
     given = {"JobName": "j", "JobQueue": queue, "JobDefinition": define(aws, "sleep 60")}
     definition = task("arn:aws:states:::batch:submitJob.sync", Parameters=given)
+    if is_mapped:
+        processor = {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}, **definition}
+        items = {"ItemSelector": {}, "ItemsPath": "$.items"}
+        state = {"Type": "Map", "ItemProcessor": processor, **items, "End": True}
+        definition = {"StartAt": "M", "States": {"M": state}}
     machine = make_machine(aws, definition, role)
-    execution = aws.stepfunctions.start_execution(stateMachineArn=machine)["executionArn"]
+    execution = aws.stepfunctions.start_execution(stateMachineArn=machine, input='{"items": [1]}')["executionArn"]
 
     def mine():
         listed = aws.batch.list_jobs(jobQueue=queue, jobStatus="RUNNING")["jobSummaryList"]
@@ -291,6 +297,8 @@ def test_a_stopped_execution_takes_its_job_along(aws, role, queue):
     (job,) = eventually(mine)
     aws.stepfunctions.stop_execution(executionArn=execution)
     assert finished(aws, job)["statusReason"] == "Terminated by Step Functions"
+    if is_mapped:
+        return
     definition["States"]["T"].update(
         TimeoutSeconds=1, Catch=[{"ErrorEquals": ["States.Timeout"], "Next": "On"}], Next="On"
     )

@@ -5,9 +5,12 @@ import json
 
 import boto3
 import pytest
+import requests
 from starlette.testclient import TestClient
 
 from geodl_core.aws.api.api_app import create_api
+from geodl_core.aws.api.judge import judge
+from geodl_core.aws.site.catalogs import catalog_opener
 from geodl_core.aws.site.secrets import catalog_address, read_secret, read_tokens, token_reader
 from geodl_core.catalog.sqlite import SqliteCatalog
 from geodl_core.errors import InputError, StoreError
@@ -16,7 +19,7 @@ from stac_documents import make_collection, make_item
 TOKENS = {"writer": ["publish"], "reader": ["read"]}
 
 
-def tokens():
+def tokens(_):
     entries = [
         {"name": name, "sha256": hashlib.sha256(f"gdl_{name}".encode()).hexdigest(), "scopes": scopes}
         for name, scopes in TOKENS.items()
@@ -95,8 +98,8 @@ def test_tokens_of_a_secret(cloud):
     client = boto3.client("secretsmanager")
     text = json.dumps([{"name": "a", "sha256": hashlib.sha256(b"gdl_a").hexdigest(), "scopes": ["admin"]}])
     client.create_secret(Name=cloud.table, SecretString=text)
-    assert [token.name for token in token_reader(lambda: client, cloud.table)()] == ["a"]
-    assert token_reader(lambda: client, "")() == ()
+    assert [token.name for token in token_reader(lambda: client, cloud.table)(False)] == ["a"]
+    assert token_reader(lambda: client, "")(False) == ()
     with pytest.raises(InputError, match="ResourceNotFoundException"):
         read_secret(client, "nowhere")
     with pytest.raises(InputError) as caught:
@@ -125,3 +128,50 @@ def test_a_secret_that_is_none_is_not_shown():
     with pytest.raises(InputError) as caught:
         catalog_address('{"password": "hunter2"}')
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_new_token_is_good_within_seconds(monkeypatch):
+    """One that is not known is looked for again, but not for each request: strangers' tokens are not to cost a read."""
+    kept, reads, now = ["old"], [], [1000.0]
+
+    class Secrets:
+        def get_secret_value(self, SecretId):
+            reads.append(SecretId)
+            tokens = [(name, hashlib.sha256(f"gdl_{name}".encode()).hexdigest()) for name in kept]
+            return {"SecretString": json.dumps([{"name": n, "sha256": s, "scopes": ["read"]} for n, s in tokens])}
+
+    monkeypatch.setattr("geodl_core.aws.site.secrets.time.monotonic", lambda: now[0])
+    tokens = token_reader(Secrets, "secret")
+
+    def status(name):
+        refusal = judge(tokens, {}, {"authorization": f"Bearer {name}"}, "read")
+        return 200 if refusal is None else refusal.status
+
+    assert (status("gdl_old"), status("gdl_new"), len(reads)) == (200, 401, 1)
+    kept.append("new")
+    now[0] += 6
+    assert (status("gdl_new"), len(reads)) == (200, 2)
+    assert ([status("gdl_stranger") for _ in range(9)], status("no-token-at-all"), len(reads)) == ([401] * 9, 401, 2)
+    kept.remove("old")
+    assert status("gdl_old") == 200
+    now[0] += 301
+    assert (status("gdl_old"), len(reads)) == (401, 3)
+
+
+@pytest.mark.parametrize("text", ["gdl_a/b\n", " gdl_a/b"])
+def test_a_stac_api_of_somebody_else_is_shown_the_token_of_a_secret(text):
+    """The token goes to that API with each request; a secret that is no token is refused unseen."""
+
+    class Secrets:
+        def get_secret_value(self, SecretId):
+            return {"SecretString": text if SecretId == "token" else "two words"}
+
+    with catalog_opener(Secrets, "https://stac.example.com/v1", "token")() as catalog:
+        assert catalog.url == "https://stac.example.com/v1"
+        request = catalog._session.prepare_request(requests.Request("GET", catalog.url))
+    assert request.headers["Authorization"] == "Bearer gdl_a/b"
+    with pytest.raises(InputError) as caught:
+        catalog_opener(Secrets, "https://stac.example.com/v1", "other")()
+    assert "two words" not in str(caught.value)
+    with pytest.raises(InputError, match="found none"):
+        catalog_opener(Secrets, "", "")

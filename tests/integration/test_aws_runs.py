@@ -20,7 +20,7 @@ EVENTS = Path(__file__).parents[1] / "events"
 TOKENS = {name: f"gdl_{name}" for name in ("read", "publish", "admin")}
 
 
-def known():
+def known(_):
     entries = [
         {"name": name, "sha256": hashlib.sha256(text.encode()).hexdigest(), "scopes": [name]}
         for name, text in TOKENS.items()
@@ -159,11 +159,11 @@ def test_writing_needs_a_token(client, method, path):
     assert client.ask(method, path, token=None)[0] == 401
     assert client.ask(method, path, token="read")[0] == 403
     TOKENS["unknown"] = "gdl_unknown"
-    entries = [entry for entry in known() if entry.name != "unknown"]
+    entries = [entry for entry in known(True) if entry.name != "unknown"]
     event = {"headers": {"Authorization": "Bearer gdl_unknown"}}
     pattern, names = Client._route(method, path)
     del TOKENS["unknown"]
-    assert answer(client.controls, Door(lambda: tuple(entries)), (method, pattern), event, names).status == 401
+    assert answer(client.controls, Door(lambda _: tuple(entries)), (method, pattern), event, names).status == 401
 
 
 def test_the_gateway_may_vouch(cloud, client):
@@ -196,6 +196,13 @@ def test_a_table_that_is_down_is_said_to_be(cloud, client):
     assert client.ask("GET", "/health", token=None)[0] == 503
     assert client.ask("GET", "/runs")[0] == 503
     assert client.ask("GET", "/runs", state="lost")[0] == 400
+
+
+def test_a_fault_of_the_deployment_is_told(cloud, client):
+    """What neither the caller nor another try can mend is answered with what is wrong, too."""
+    cloud.s3.put_object(Bucket=cloud.bucket.name, Key="models/bad/0123/bad-0123.json", Body=b"no JSON")
+    status, told = client.ask("PUT", "/watches/w", body={"name": "w", "model": "bad"})
+    assert (status, told["code"], "bad-0123.json" in told["description"]) == (500, "DataError", True)
 
 
 def test_a_private_deployment_tells_nobody(client):

@@ -32,8 +32,9 @@ from geodl_core.engine.open_worker import Means
 from geodl_core.engine.plan_files import has_part, opened_plan, store_part, tasks_of
 from geodl_core.engine.run_scene import RunRequest, run_scene
 from geodl_core.engine.run_tasks import Listener, run_tasks
-from geodl_core.errors import CatalogError, DataError, InputError, ItemError, ModelError
+from geodl_core.errors import CatalogError, DataError, InputError, ItemError, ModelError, RefusedError
 from geodl_core.io.package.package import load_package
+from geodl_core.io.remote import object_stores
 from geodl_core.io.remote.objects import read_object
 from geodl_core.io.stac import read_item
 from geodl_core.service.jobs.allowed_item import allowed_item
@@ -42,6 +43,7 @@ from networks import conv_network, write_emd
 from perfect import write_detector, write_objects
 from runs import NOW, data_files
 from scenes import write_raster, write_scene
+from websites import send, website
 
 EVENTS = Path(__file__).parents[1] / "events"
 BANDS = {"0": "image:1", "1": "image:2"}
@@ -302,6 +304,35 @@ def test_a_catalog_that_is_down_is_worth_another_try(works):
     assert read_run(works.cloud.ledger, planned["run_id"]).state == "succeeded"
 
 
+def test_a_step_that_may_not_use_its_bucket_has_failed(works, monkeypatch):
+    """Where a role lacks a permission the run has failed, not its Item: it says which, and a retry serves."""
+    planned = works.plan(works.order())
+    works.shards(planned)
+    with website(lambda handler: send(handler, 403)) as site, monkeypatch.context() as patch:
+        object_stores._store.cache_clear()
+        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{site.port}")
+        with pytest.raises(RefusedError, match=r"plan\.json: access is refused: .* \(s3:GetObject") as caught:
+            merge_stage(planned)
+    object_stores._store.cache_clear()
+    cause = json.dumps({"errorType": "RefusedError", "errorMessage": str(caught.value)})
+    told = fail_stage(works.cloud.ledger, {**planned, "error": {"Error": "RefusedError", "Cause": cause}})
+    assert (told["state"], told["cause"]) == ("failed", caught.value.message)
+    retry_cloud_run(works.cloud.ledger, planned["run_id"])
+    works.execute({"run_id": planned["run_id"], "attempt": 2})
+    assert read_run(works.cloud.ledger, planned["run_id"]).state == "succeeded"
+
+
+def test_a_model_that_may_not_be_read_is_none_that_is_gone(works, monkeypatch):
+    """A role that may not read the files of a model is told so, not that there are none."""
+    planned = works.order()
+    with website(lambda handler: send(handler, 403)) as site, monkeypatch.context() as patch:
+        object_stores._store.cache_clear()
+        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{site.port}")
+        with pytest.raises(RefusedError, match=r"/models/.*access is refused"):
+            works.plan(planned)
+    object_stores._store.cache_clear()
+
+
 def test_a_cancelled_run_goes_no_further(works):
     """What was cancelled is neither planned nor registered, and its failure changes nothing."""
     event = works.order()
@@ -412,6 +443,7 @@ def test_a_damaged_model_is_refused(works):
         ("fail_function_timeout", "failed", "Sandbox.Timedout", "took longer than it may"),
         ("fail_function_memory", "failed", "Runtime.ExitError", "out of memory"),
         ("fail_job_input", "invalid", "InputError", "geodl-shard-3: exit code 2"),
+        ("fail_job_refused", "failed", "RefusedError", "geodl-shard-3: exit code 77"),
         ("fail_job_transient", "failed", "UnavailableError", "exit code 75, in 4 tries"),
         ("fail_job_memory", "failed", "OutOfMemoryError", "killed due to memory usage"),
         ("fail_job_spot", "failed", "UnavailableError", "taken away (Spot)"),

@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 from geodl_core.aws.ledger.ledger import claim_order, cloud_history, move_run, read_run
 from geodl_core.aws.site.executions import describe, execution_arn
 from geodl_core.aws.steps.ingest import take_order
-from geodl_core.aws.steps.sweep import GRACE_S, Swept, sweep
+from geodl_core.aws.steps.sweep import GRACE_S, Swept, end_stopped, sweep
 from geodl_core.domain.run.order import Order
 from geodl_core.errors import UnavailableError
 
@@ -87,10 +87,10 @@ def test_an_execution_that_ended_untold_ends_its_run(cloud, run):
     """Where an execution was ended and could not say so, its cause is asked for."""
     run_id = run("a", "running")
     other = run("b", "running")
-    stop(cloud, run_id, error="States.Timeout", cause="")
+    stop(cloud, run_id)
     assert sweep(cloud.deployment) == Swept(0, 0, 1, 0)
     ended = read_run(cloud.ledger, run_id)
-    assert (ended.state, ended.error["class"]) == ("failed", "States.ABORTED") or ended.state == "failed"
+    assert (ended.state, ended.error["class"]) == ("failed", "States.ABORTED")
     assert ended.error["message"]
     assert read_run(cloud.ledger, other).state == "running"
     assert sweep(cloud.deployment) == NOTHING
@@ -101,6 +101,18 @@ def test_what_changed_lately_is_left_to_who_changed_it(cloud, run):
     run_id = run("a", "running", lasts_s=10)
     stop(cloud, run_id)
     assert sweep(cloud.deployment) == NOTHING
+
+
+def test_an_execution_that_was_stopped_ends_its_run_at_once(cloud, run):
+    """Told of it, nobody waits for the sweep; of another attempt, or of a run that has ended, nothing is changed."""
+    run_id = run("a", "running", lasts_s=1)
+    assert not end_stopped(cloud.deployment, f"{run_id}-1")
+    stop(cloud, run_id, cause="by hand")
+    assert not end_stopped(cloud.deployment, f"{run_id}-2")
+    assert not end_stopped(cloud.deployment, "another-1")
+    assert end_stopped(cloud.deployment, f"{run_id}-1")
+    assert read_run(cloud.ledger, run_id).state == "failed"
+    assert not end_stopped(cloud.deployment, f"{run_id}-1")
 
 
 def test_an_execution_is_known_by_run_and_attempt(cloud, run):

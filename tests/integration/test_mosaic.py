@@ -287,6 +287,8 @@ def test_item_and_rerun(folder, pair):
     assert len(item["geometry"]["coordinates"][0]) > 6
     result = geodl_here("rerun", document["item"])
     assert result.returncode == 0, result.stderr
+    moved = geodl_here("rerun", document["item"], "--item", "west.json")
+    assert (moved.returncode, "found that of a mosaic of 2" in moved.stderr) == (2, True)
     assert run(*pair, "-o", "out")["status"] == "present"
 
 

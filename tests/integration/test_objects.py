@@ -18,7 +18,7 @@ from moto.core import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
 from moto.server import ThreadedMotoServer
 
-from geodl_core.errors import GeodlError, InputError, StoreError
+from geodl_core.errors import GeodlError, InputError, RefusedError, StoreError
 from geodl_core.io.remote import object_stores
 from geodl_core.io.remote.objects import (
     delete,
@@ -230,8 +230,8 @@ def test_a_server_that_is_gone(size: int, tmp_path: Path, monkeypatch: pytest.Mo
     ("status", "kind", "said"),
     [
         (503, StoreError, "answers 503"),
-        (403, InputError, "refused"),
-        (401, InputError, "refused"),
+        (403, RefusedError, "access is refused: expected leave to read it"),
+        (401, RefusedError, "access is refused: expected leave to read it"),
         (400, InputError, "400"),
         (404, InputError, "no such file"),
     ],
@@ -243,6 +243,53 @@ def test_answers(status: int, kind: type[GeodlError], said: str, monkeypatch: py
         with pytest.raises(kind, match=said) as caught:
             read_object("s3://bucket/folder/file", 10)
     assert caught.value.message.startswith("s3://bucket/folder/file: ")
+
+
+AWAY = "s3://bucket/folder/file"
+ACTS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "read": (lambda _: read_object(AWAY, 10), "read it (s3:GetObject; s3:ListBucket where it is not there)"),
+    "look": (lambda _: exists(AWAY), "read it (s3:GetObject; s3:ListBucket where it is not there)"),
+    "fetch": (lambda file: download(AWAY, file), "read it (s3:GetObject; s3:ListBucket where it is not there)"),
+    "write": (lambda _: write_object(AWAY, b"x"), "write it (s3:PutObject)"),
+    "upload": (lambda file: upload(tmp_path_file(file.parent, 9 << 20), AWAY), "write it (s3:PutObject)"),
+    "remove": (lambda _: delete(AWAY), "remove it (s3:DeleteObject)"),
+    "list": (lambda _: list_names("s3://bucket/folder/file"), "list it (s3:ListBucket)"),
+}
+
+
+@pytest.mark.parametrize("name", ACTS)
+def test_the_leave_that_is_missing_is_named(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is refused hears which permission the act takes; that is no fault of the input, and lasts."""
+    act, needed = ACTS[name]
+    with answering(403) as endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+        with pytest.raises(RefusedError) as caught:
+            act(tmp_path / "file")
+    assert caught.value.message == f"{AWAY}: access is refused: expected leave to {needed}"
+    assert not (tmp_path / "file").exists()
+
+
+def test_the_store_knows_better_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A permission that the store itself names is told; a file of several that stays is one that may not go."""
+    who = "User: arn:aws:sts::123456789012:assumed-role/r/s is not authorized to perform:"
+    denied = f"<Error><Code>AccessDenied</Code><Message>{who} kms:Decrypt on resource: k</Message></Error>"
+    with answering(403, body=denied.encode()) as endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+        with pytest.raises(RefusedError, match=r"expected leave to read it \(kms:Decrypt\)$") as caught:
+            read_object(AWAY, 10)
+    assert "arn:" not in f"{caught.value.message}{caught.value.hint}"
+    object_stores._store.cache_clear()
+    said = "<Error><Key>folder/file</Key><Code>AccessDenied</Code><Message>no</Message></Error>"
+    with answering(200, body=f"<DeleteResult>{said}</DeleteResult>".encode()) as endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+        with pytest.raises(RefusedError, match=r"remove it \(s3:DeleteObject\)$"):
+            delete(AWAY)
+
+
+def test_permissions_of_other_stores_are_not_guessed() -> None:
+    """Names of permissions are those of S3 alone."""
+    with answering(403) as url, pytest.raises(RefusedError, match=r"expected leave to read it$"):
+        read_object(f"{url}/a/plan.json", 10)
 
 
 def test_another_region(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,10 +114,13 @@ def test_an_image_service(folder, names):
         address = server.url("/rest/services/folder/field/ImageServer")
         result = run(address, "-m", "net.emd")
         card = json.loads(geodl_here("item", "inspect", address, "--json").stdout)
+        requests = list(server.requests)
+        again = geodl_here("rerun", result["item"], "--item", address)
+    assert (again.returncode, again.stdout.splitlines()[0]) == (0, "job      the same"), again.stderr
     assert np.array_equal(classes(result), classes(run("scene.tif", "-m", "net.emd")))
     assert result["id"].startswith("field_net_")
     assert [band["names"] for band in card["bands"]] == (["red", "nir"] if names else ["b1", "b2"])
-    assert sum("exportImage" in path for path in server.requests) == 1
+    assert sum("exportImage" in path for path in requests) == 1
     properties = json.loads(Path(result["item"]).read_text())["properties"]
     assert (properties["datetime"], properties["start_datetime"]) == (None, "2020-05-01T00:00:00Z")
     refused = geodl_here("rerun", result["item"])

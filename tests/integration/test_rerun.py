@@ -149,6 +149,27 @@ def test_moved_model(scene):
     assert_equal(item, "--model", "moved/net.emd")
 
 
+def test_moved_source(scene):
+    """A scene whose Item lies elsewhere now is named by --item; of another scene it is another job."""
+    item = computed()
+    moved = scene / "moved"
+    moved.mkdir()
+    for name in ("scene.json", "scene.tif", "scl.tif"):
+        (scene / name).rename(moved / name)
+    document = json.loads((moved / "scene.json").read_text())
+    for asset in document["assets"].values():
+        asset["href"] = f"./{Path(asset['href']).name}"
+    (moved / "scene.json").write_text(json.dumps(document))
+    gone = rerun(item)
+    assert gone.returncode == 2
+    assert "scene.json" in gone.stderr
+    assert_equal(item, "--item", "moved/scene.json")
+    (moved / "other.json").write_text(json.dumps({**document, "id": "other"}))
+    assert " is now " in rerun(item, "--item", "moved/other.json").stdout
+    missing = rerun(item, "--item", "nowhere.json")
+    assert (missing.returncode, "nowhere.json" in missing.stderr) == (2, True)
+
+
 def test_kept_results(scene):
     """--out keeps what is computed."""
     item = computed("--out", "first")

@@ -220,6 +220,20 @@ def test_keys_travel_but_are_not_told(server):
             assert secret not in caught.value.message
 
 
+def test_a_name_without_password_is_a_token(server):
+    """A token goes with each request as RFC 6750 has it, and appears in no message; with a colon it is a name."""
+    host = server.url.removeprefix("http://")
+    with StacApiCatalog(f"http://gdl_t0k%2Fen@{host}/", pause_s=0.01) as remote:
+        server.failures = [(401, {"detail": "gdl_t0k/en is not known"})]
+        with pytest.raises(CatalogError, match=r"401: \*\*\* is not known") as caught:
+            remote.get_collection("c")
+        assert "https://TOKEN@host" in caught.value.hint
+        assert server.seen[-1][3] == "Bearer gdl_t0k/en"
+    with StacApiCatalog(f"http://key:@{host}/", pause_s=0.01) as remote:
+        remote.get_collection("c")
+        assert server.seen[-1][3].startswith("Basic ")
+
+
 def test_nobody_there(server):
     """A port where nothing listens is one line with the address and without its keys."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as closed:

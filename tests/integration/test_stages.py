@@ -23,6 +23,7 @@ from items import write_item
 from networks import conv_network, save, write_emd
 from runs import data_files
 from scenes import smooth, write_raster
+from websites import send, website
 
 SHAPE = (300, 410)
 JOB = ("scene.json", "-m", "net.emd", "--arg", "tile_size=96", "--band", "0=image:1", "--band", "1=image:2")
@@ -580,6 +581,20 @@ def test_object_store_damage(bucket, scene):
     assert len(list_names(f"{bucket}/parts")) == SHARDS
     assert "plan.json" in failed(2, "merge", "s3://bucket/nothing/here")
     assert "nobucket" in failed(2, "plan", *JOB, "--to", "s3://nobucket/x")
+
+
+def test_a_store_that_gives_no_leave(bucket, scene, monkeypatch):
+    """Each stage ends with a code of its own and names place and permission: the job is not at fault."""
+    plan_to(bucket)
+    shards(bucket)
+    with website(lambda handler: send(handler, 403)) as site:
+        object_stores._store.cache_clear()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{site.port}")
+        for words in (("shard", f"{bucket}/plan.json", 0, SHARDS), ("merge", bucket), ("register", bucket)):
+            said = failed(77, *words)
+            assert f"error: {bucket}/plan.json: access is refused: expected leave to read it (s3:GetObject" in said
+        assert {path.partition("?")[0] for path in site.paths} == {f"/bucket/jobs/{scene.name}/plan.json"}
+        assert len(site.paths) == 3
 
 
 def test_models_of_a_store_are_kept(bucket, scene, monkeypatch, tmp_path):

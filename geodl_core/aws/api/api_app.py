@@ -28,7 +28,7 @@ def create_api(catalog: ServedCatalog, tokens: Tokens, publish: Callable[[], obj
 
     Args:
         catalog: stays the caller's.
-        tokens: returns what is known of tokens now.
+        tokens: returns what is known of tokens; True asks for those of now.
         publish: tells a topic what was written.
         is_private: whether reading needs a token, too.
     """
@@ -47,7 +47,7 @@ class Gate:
 
     Args:
         app: what is behind.
-        tokens: returns what is known of tokens now.
+        tokens: returns what is known of tokens; True asks for those of now.
         is_private: whether reading needs a token, too.
     """
 

@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from geodl_core.aws.site.secrets import KnownToken, bearer_of, find_known_token
+from geodl_core.aws.site.secrets import PREFIX, KnownToken, bearer_of, find_known_token
 from geodl_core.service.access.scopes import INCLUDED, granted
 
 REALM = 'Bearer realm="geodl"'
-Tokens = Callable[[], tuple[KnownToken, ...]]
-"""Returns what is known of tokens now."""
+Tokens = Callable[[bool], tuple[KnownToken, ...]]
+"""Returns what is known of tokens; True asks for those of now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,9 @@ def judge(tokens: Tokens, event: Mapping[str, Any], headers: Mapping[str, str], 
     if text is None:
         said = "expected a token in the header Authorization: Bearer …, found none"
         return Refusal(401, said, {"WWW-Authenticate": REALM})
-    found = find_known_token(tokens(), text)
+    found = find_known_token(tokens(False), text)
+    if found is None and text.startswith(PREFIX):
+        found = find_known_token(tokens(True), text)
     if found is None:
         return Refusal(401, "the token is not known", {"WWW-Authenticate": f'{REALM}, error="invalid_token"'})
     if needed in granted(found.scopes):

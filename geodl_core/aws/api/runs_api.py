@@ -189,6 +189,9 @@ def answer(
         return _reply(400, {"code": type(error).__name__, "description": _said(error)})
     except UnavailableError as error:
         return _reply(503, {"code": type(error).__name__, "description": _said(error)})
+    except GeodlError as error:
+        # A fault of the deployment, as a role that lacks a permission.
+        return _reply(500, {"code": type(error).__name__, "description": _said(error)})
 
 
 def _body(event: Mapping[str, Any]) -> Any:

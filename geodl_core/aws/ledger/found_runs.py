@@ -5,11 +5,13 @@ from dataclasses import dataclass
 
 from geodl_core.aws.ledger.ledger import (
     BY_STATE,
+    LAST,
     CloudRun,
     DynamoLedger,
     StatePage,
-    answers,
     list_by_state,
+    number,
+    query_pages,
     read_run,
 )
 from geodl_core.domain.run.state import STATES, State
@@ -82,9 +84,42 @@ def ended_since(
             break
 
 
+def runs_of_job(ledger: DynamoLedger, job_id: str, since_s: float) -> Iterator[str]:
+    """Yield the ids of the runs that were laid out as a job.
+
+    The index is not by job: all runs are looked at, unless the first found is enough. Those that changed since a result
+    of the job was registered come first, of them those that succeeded, oldest first.
+
+    Args:
+        ledger: where.
+        job_id: the whole id.
+        since_s: seconds since 1970 at which the result was registered; 0 where that is not known.
+
+    Raises:
+        CatalogError: the table does not answer.
+    """
+    states = sorted(LOOKED_AT, key=lambda state: state != "succeeded")
+    for side in (">=", "<"):
+        for state in states:
+            for page in query_pages(
+                ledger,
+                IndexName=BY_STATE,
+                KeyConditionExpression=f"state_pk = :state AND updated {side} :since",
+                FilterExpression="job_id = :job",
+                ProjectionExpression="id",
+                ExpressionAttributeValues={
+                    ":state": f"STATE#{state}",
+                    ":since": number(since_s),
+                    ":job": job_id,
+                },
+                ScanIndexForward=side == ">=",
+            ):
+                yield from (str(row["id"]) for row in page["Items"])
+
+
 def _beginning_with(ledger: DynamoLedger, beginning: str) -> CloudRun | None:
     for state in LOOKED_AT:
-        ids = {str(row["id"]) for row in _rows(ledger, state, beginning)}
+        ids = _ids(ledger, state, beginning)
         if len(ids) > 1:
             raise InputError(f"run {beginning}: several begin so: {', '.join(sorted(ids))}")
         if ids:
@@ -92,41 +127,35 @@ def _beginning_with(ledger: DynamoLedger, beginning: str) -> CloudRun | None:
     return None
 
 
-def _rows(ledger: DynamoLedger, state: State, beginning: str) -> Iterator[Mapping[str, object]]:
-    """Yield the ids of runs in a state that begin so. The index is not by id: all of the state are looked at."""
-    more: dict[str, object] = {}
-    while True:
-        with answers(ledger):
-            page = ledger.table.query(
-                IndexName=BY_STATE,
-                KeyConditionExpression="state_pk = :state",
-                FilterExpression="begins_with(id, :beginning)",
-                ProjectionExpression="id",
-                ExpressionAttributeValues={":state": f"STATE#{state}", ":beginning": beginning},
-                ScanIndexForward=False,
-                **more,
-            )
-        yield from page["Items"]
-        if page["Items"] or "LastEvaluatedKey" not in page:
-            return
-        more = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+def _ids(ledger: DynamoLedger, state: State, beginning: str) -> set[str]:
+    """Return ids of runs in a state that begin so: those of the first page that has any.
+
+    The index is not by id: all runs of the state are looked at.
+    """
+    for page in query_pages(
+        ledger,
+        IndexName=BY_STATE,
+        KeyConditionExpression="state_pk = :state",
+        FilterExpression="begins_with(id, :beginning)",
+        ProjectionExpression="id",
+        ExpressionAttributeValues={":state": f"STATE#{state}", ":beginning": beginning},
+        ScanIndexForward=False,
+    ):
+        if page["Items"]:
+            return {str(row["id"]) for row in page["Items"]}
+    return set()
 
 
 def _count(ledger: DynamoLedger, state: State) -> Count:
     count = 0
-    more: dict[str, object] = {}
-    while True:
-        with answers(ledger):
-            page = ledger.table.query(
-                IndexName=BY_STATE,
-                KeyConditionExpression="state_pk = :state",
-                ExpressionAttributeValues={":state": f"STATE#{state}"},
-                Select="COUNT",
-                **more,
-            )
+    for page in query_pages(
+        ledger,
+        IndexName=BY_STATE,
+        KeyConditionExpression="state_pk = :state",
+        ExpressionAttributeValues={":state": f"STATE#{state}"},
+        Select="COUNT",
+    ):
         count += int(page["Count"])
-        if "LastEvaluatedKey" not in page:
-            return Count(count)
-        if count >= MOST_COUNTED:
+        if count >= MOST_COUNTED and LAST in page:
             return Count(count, is_all=False)
-        more = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+    return Count(count)

@@ -28,6 +28,8 @@ BY_STATE = "by_state"
 """Name of the index."""
 KEEP_S = 180 * DAY_S
 """How long a run that has ended is remembered."""
+LAST = "LastEvaluatedKey"
+"""Of a page: where it ends; the last page has none."""
 MOST_CONFLICTS = 20
 MOST_DAYS = 3_660
 """That a brake puts a run off."""
@@ -182,21 +184,19 @@ def list_by_state(ledger: DynamoLedger, state: State, asked: StatePage = StatePa
         values[":watch"] = asked.watch
         more = {"FilterExpression": "#watch = :watch", "ExpressionAttributeNames": {"#watch": "watch"}}
     found: list[CloudRun] = []
-    while True:
-        with answers(ledger):
-            page = ledger.table.query(
-                IndexName=BY_STATE,
-                KeyConditionExpression=" AND ".join(terms),
-                ExpressionAttributeValues=values,
-                ScanIndexForward=not asked.is_newest_first,
-                Limit=min(1_000, asked.limit),
-                **more,
-            )
+    for page in query_pages(
+        ledger,
+        IndexName=BY_STATE,
+        KeyConditionExpression=" AND ".join(terms),
+        ExpressionAttributeValues=values,
+        ScanIndexForward=not asked.is_newest_first,
+        Limit=min(1_000, asked.limit),
+        **more,
+    ):
         found += [_run(row) for row in page["Items"]]
-        following = page.get("LastEvaluatedKey")
-        if following is None or len(found) >= asked.limit:
-            return found[: asked.limit]
-        more["ExclusiveStartKey"] = following
+        if len(found) >= asked.limit:
+            break
+    return found[: asked.limit]
 
 
 def cloud_history(ledger: DynamoLedger, run_id: str) -> list[dict[str, Any]]:
@@ -291,6 +291,26 @@ def transact(ledger: DynamoLedger, steps: list[Any]) -> bool:
                 return False
         return True
     raise CatalogError(f"table {ledger.table.name}: others write the same rows all the time")
+
+
+def query_pages(ledger: DynamoLedger, **asked: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield what a query of the table finds, page by page; the next one is asked for when it is wanted.
+
+    Args:
+        ledger: whose table.
+        asked: as DynamoDB takes a query.
+
+    Raises:
+        CatalogError: the table does not answer.
+    """
+    more: dict[str, Any] = {}
+    while True:
+        with answers(ledger):
+            page: Mapping[str, Any] = ledger.table.query(**asked, **more)
+        yield page
+        if LAST not in page:
+            return
+        more = {"ExclusiveStartKey": page[LAST]}
 
 
 @contextmanager

@@ -41,11 +41,24 @@ def read_kept_order(s3: Any, bucket: Bucket, run_id: str) -> Order:
         InputError: it is not kept any more, or was written by another version of geodl.
         StoreError: the store does not answer.
     """
-    document = read_document(s3, order_url(bucket, run_id))
-    if document is None:
+    found = find_kept_order(s3, bucket, run_id)
+    if found is None:
         raise InputError(
             f"run {run_id[:8]}: its order is not kept any more", hint="publish the Item again, or remove the run first"
         )
+    return found
+
+
+def find_kept_order(s3: Any, bucket: Bucket, run_id: str) -> Order | None:
+    """Return the order of a run, None where it is not kept any more.
+
+    Raises:
+        InputError: it was written by another version of geodl, or may not be read.
+        StoreError: the store does not answer.
+    """
+    document = read_document(s3, order_url(bucket, run_id))
+    if document is None:
+        return None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise InputError(f"run {run_id[:8]}: expected an order ({FORMAT}), found another document")
     return Order(

@@ -17,11 +17,11 @@ from geodl_core.aws.site.executions import Deployment
 from geodl_core.aws.site.model_index import model_finder
 from geodl_core.aws.site.stack import Stack
 from geodl_core.aws.steps.ingest import Known, refresh, results_lookup
-from geodl_core.domain.place.href import hide_secrets, scrub
+from geodl_core.domain.place.href import hide_secrets
 from geodl_core.domain.watch.envelopes import Message, read_envelope
 from geodl_core.domain.watch.match import match_item
 from geodl_core.errors import GeodlError
-from geodl_core.service.watches.verdict import decide
+from geodl_core.service.watches.verdict import decide, fault_text
 
 HIDDEN_S = 900
 """That letters stay out of sight of others while they are being looked at."""
@@ -170,11 +170,9 @@ def _why_item(deployment: Deployment, known: Known, item: Mapping[str, Any]) -> 
     find = model_finder(deployment.s3, deployment.bucket, known.models, deployment.ledger.clock)
     try:
         verdict = decide(item, match_item(known.index, item), results_lookup(deployment), find)
-    except GeodlError as error:
-        return Reason(f"{name}: {error.message}", is_lasting=True)
     # As the function, which an Item of anybody may upset.
     except Exception as error:  # noqa: BLE001
-        return Reason(f"{name}: {type(error).__name__}: {scrub(str(error))[:200]}", is_lasting=True)
+        return Reason(f"{name}: {fault_text(error)}", is_lasting=True)
     if verdict.orders:
         count = len(verdict.orders)
         wanted = f"{count} watches want it" if count > 1 else f"watch {verdict.orders[0].watch} wants it"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
-from geodl_core.aws.site.secrets import catalog_address, read_secret
+from geodl_core.aws.site.secrets import catalog_address, read_secret, with_token
 from geodl_core.aws.topics.publish import Topic, publish_items, publish_outbox
 from geodl_core.domain.watch.loops import Lookup
 from geodl_core.errors import InputError, UnavailableError
@@ -22,22 +22,25 @@ def catalog_opener(secrets: Callable[[], Any], url: str, secret: str) -> Callabl
     Args:
         secrets: makes a client of Secrets Manager, where one is needed.
         url: address of a STAC API; empty where there is none.
-        secret: name or ARN of the secret with the database's address; empty where there is none.
+        secret: name or ARN of the secret with that API's token, or with the database's address where there is no API;
+            empty where there is none.
 
     Raises:
-        InputError: neither, or both, are told.
+        InputError: neither is told.
     """
-    if bool(url) == bool(secret):
+    if not (url or secret):
         raise InputError(
-            "expected a STAC API or the secret of a database as catalog, found both or none",
+            "expected a STAC API or the secret of a database as catalog, found none",
             hint="GEODL_CATALOG or GEODL_CATALOG_SECRET",
         )
 
     def opened() -> AbstractContextManager[Any]:
         from geodl_core.catalog.open import open_catalog  # noqa: PLC0415  # a second, for those that need it
 
-        address = catalog_address(read_secret(secrets(), secret)) if secret else url
-        return open_catalog(address, create=False)
+        if not secret:
+            return open_catalog(url, create=False)
+        text = read_secret(secrets(), secret)
+        return open_catalog(with_token(url, text) if url else catalog_address(text), create=False)
 
     return opened
 

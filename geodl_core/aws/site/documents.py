@@ -8,11 +8,15 @@ from urllib.parse import unquote
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from geodl_core.domain.place.refusal import Act, refusal
 from geodl_core.errors import DataError, InputError, StoreError
 
 MOST_BYTES = 32 << 20
 ABSENT = ("NoSuchKey", "404", "NotFound")
-REFUSED = ("AccessDenied", "403", "NoSuchBucket", "InvalidBucketName")
+REFUSED = ("AccessDenied", "403")
+NO_BUCKET = ("NoSuchBucket", "InvalidBucketName")
+ACTS: dict[str, Act] = {"GetObject": "read", "PutObject": "write", "ListObjectsV2": "list"}
+"""Operation of S3 → what is done."""
 
 
 def read_document(s3: Any, url: str) -> Any:
@@ -24,7 +28,8 @@ def read_document(s3: Any, url: str) -> Any:
 
     Raises:
         DataError: it is no JSON, or too large.
-        InputError: it may not be read.
+        InputError: there is no such bucket.
+        RefusedError: it may not be read.
         StoreError: the store does not answer.
     """
     bucket, key = place(url)
@@ -48,7 +53,8 @@ def write_document(s3: Any, url: str, document: Any) -> None:
     """Write a JSON document over one that is there.
 
     Raises:
-        InputError: it may not be written.
+        InputError: there is no such bucket.
+        RefusedError: it may not be written.
         StoreError: the store does not answer.
     """
     bucket, key = place(url)
@@ -61,7 +67,8 @@ def write_lines(s3: Any, url: str, documents: Sequence[Any]) -> None:
     """Write a file with a line of JSON for each document.
 
     Raises:
-        InputError: it may not be written.
+        InputError: there is no such bucket.
+        RefusedError: it may not be written.
         StoreError: the store does not answer.
     """
     bucket, key = place(url)
@@ -74,7 +81,8 @@ def folder_names(s3: Any, url: str) -> list[str]:
     """Return the names of the folders below a URL, sorted; none where there is no such folder.
 
     Raises:
-        InputError: they may not be listed.
+        InputError: there is no such bucket.
+        RefusedError: they may not be listed.
         StoreError: the store does not answer.
     """
     bucket, key = place(url)
@@ -107,8 +115,9 @@ def bucket_errors(url: str) -> Iterator[None]:
     except ClientError as error:
         code = error.response["Error"]["Code"]
         if code in REFUSED:
-            hint = "is that its name?" if "Bucket" in code else "has the role leave to do so?"
-            raise InputError(f"{url}: the store refuses this ({code})", hint=hint) from error
+            raise refusal(url, ACTS[error.operation_name], str(error)) from error
+        if code in NO_BUCKET:
+            raise InputError(f"{url}: the store refuses this ({code})", hint="is that its name?") from error
         raise StoreError(f"{url}: the store answers {code}") from error
     except BotoCoreError as error:
         raise StoreError(f"{url}: the store does not answer ({type(error).__name__})") from error

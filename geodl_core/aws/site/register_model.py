@@ -6,7 +6,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from geodl_core.aws.site.documents import folder_names, read_document, write_document
+from geodl_core.aws.site.bucket_models import bucket_versions
+from geodl_core.aws.site.documents import write_document
 from geodl_core.aws.site.layout import Bucket, model_item_url, model_url
 from geodl_core.catalog.model_versions import name_of, version_of
 from geodl_core.catalog.models import add_model, list_models, models_collection
@@ -45,7 +46,7 @@ def add_model_to_bucket(
         folder = Path(scratch).resolve() / "models"
         with SqliteCatalog(str(Path(scratch) / "catalog.db")) as here:
             name = slug(package.emd.ModelName or package.name)
-            before = {item["id"]: item for item in versions_in(s3, bucket, name)}
+            before = {item["id"]: item for item in bucket_versions(s3, bucket, name)}
             _take_in(here, before)
             added = add_model(here, folder, package, now)
             moved = _mover(folder, bucket)
@@ -62,17 +63,6 @@ def add_model_to_bucket(
             catalog.put_collection(models_collection())
         catalog.put_items([item for item in items if catalog.get_item(MODELS, item["id"]) != item])
     return next(item for item in items if item["id"] == added["id"]), added["id"] not in before
-
-
-def versions_in(s3: Any, bucket: Bucket, name: str) -> list[dict[str, Any]]:
-    """Return the Items of all versions of a model in the bucket.
-
-    Raises:
-        StoreError: the bucket does not answer.
-    """
-    versions = folder_names(s3, model_url(bucket, name))
-    found = (read_document(s3, model_item_url(bucket, name, version)) for version in versions)
-    return [item for item in found if isinstance(item, dict)]
 
 
 def _take_in(here: SqliteCatalog, before: Mapping[str, dict[str, Any]]) -> None:

@@ -11,9 +11,11 @@ from urllib.parse import quote
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from geodl_core.errors import InputError, StoreError
+from geodl_core.errors import InputError, RefusedError, StoreError
 
 KEPT_S = 300.0
+FRESH_S = 5.0
+"""So often tokens are read again because one was shown that is not known: somebody may have made it just now."""
 PREFIX = "gdl_"
 """Of geodl's tokens, by which scanners for secrets know one."""
 
@@ -35,14 +37,19 @@ def read_secret(client: Any, name: str) -> str:
         name: or ARN.
 
     Raises:
-        InputError: there is none, or it may not be read.
+        InputError: there is none.
+        RefusedError: it may not be read.
         StoreError: Secrets Manager does not answer.
     """
     try:
         return str(client.get_secret_value(SecretId=name)["SecretString"])
     except ClientError as error:
         code = error.response["Error"]["Code"]
-        kind = InputError if code in ("ResourceNotFoundException", "AccessDeniedException") else StoreError
+        if code == "AccessDeniedException":
+            raise RefusedError(
+                f"secret {name}: access is refused: expected leave to read it (secretsmanager:GetSecretValue)"
+            ) from error
+        kind = InputError if code == "ResourceNotFoundException" else StoreError
         raise kind(f"secret {name}: Secrets Manager answers {code}") from error
     except (BotoCoreError, KeyError) as error:
         raise StoreError(f"secret {name}: it cannot be read now ({type(error).__name__})") from error
@@ -66,6 +73,19 @@ def catalog_address(text: str) -> str:
             "the catalog's secret: expected postgresql://… or JSON with username, password, host, port and dbname"
         ) from None
     return f"postgresql://{user}:{password}@{host}/{quote(str(name), safe='')}"
+
+
+def with_token(url: str, token: str) -> str:
+    """Return the address of a STAC API with a token, as `open_catalog` takes it.
+
+    Raises:
+        InputError: the token is none; it is not told.
+    """
+    text = token.strip()
+    if not text.isprintable() or not text or " " in text:
+        raise InputError("the secret of the STAC API's token: expected a token alone, found something else")
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{quote(text, safe='')}@{rest}"
 
 
 def catalog_reader(secrets: Callable[[], Any], name: str) -> Callable[[], str]:
@@ -118,8 +138,10 @@ def bearer_of(headers: Mapping[str, str]) -> str | None:
     return text.strip() if kind.lower() == "bearer" else ""
 
 
-def token_reader(secrets: Callable[[], Any], name: str) -> Callable[[], tuple[KnownToken, ...]]:
+def token_reader(secrets: Callable[[], Any], name: str) -> Callable[[bool], tuple[KnownToken, ...]]:
     """Return what tells the tokens of a secret; they are read again after some minutes, so that one can be revoked.
+
+    Asked for them as they are now (True) it reads them after some seconds.
 
     Args:
         secrets: makes a client of Secrets Manager.
@@ -127,10 +149,10 @@ def token_reader(secrets: Callable[[], Any], name: str) -> Callable[[], tuple[Kn
     """
     kept: list[tuple[float, tuple[KnownToken, ...]]] = []
 
-    def read() -> tuple[KnownToken, ...]:
+    def read(is_fresh: bool) -> tuple[KnownToken, ...]:
         if not name:
             return ()
-        if not kept or time.monotonic() - kept[0][0] > KEPT_S:
+        if not kept or time.monotonic() - kept[0][0] > (FRESH_S if is_fresh else KEPT_S):
             kept[:] = [(time.monotonic(), read_tokens(read_secret(secrets(), name)))]
         return kept[0][1]
 

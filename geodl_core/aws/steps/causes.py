@@ -18,6 +18,7 @@ from geodl_core.errors import (
     InferenceError,
     InputError,
     OutOfMemoryError,
+    RefusedError,
     UnavailableError,
 )
 
@@ -37,6 +38,7 @@ EXIT_CODES: dict[int, type[GeodlError]] = {
     3: DataError,
     4: InferenceError,
     75: UnavailableError,
+    77: RefusedError,
     137: OutOfMemoryError,
 }
 """Of a container: the classes whose code it is; 137 is SIGKILL, which is what memory without end comes to."""

@@ -12,13 +12,12 @@ from geodl_core.aws.site.documents import read_document
 from geodl_core.aws.site.executions import Deployment, start_run
 from geodl_core.aws.site.layout import LARGE, result_item_url
 from geodl_core.aws.site.model_index import ModelCache, model_finder
-from geodl_core.domain.place.href import scrub
 from geodl_core.domain.run.order import Order, order_id
 from geodl_core.domain.watch.envelopes import Message, read_envelope
 from geodl_core.domain.watch.loops import Lookup
 from geodl_core.domain.watch.match import WatchIndex, index_watches, match_item
 from geodl_core.errors import GeodlError, ItemError, UnavailableError
-from geodl_core.service.watches.verdict import decide
+from geodl_core.service.watches.verdict import decide, fault_text
 
 LOG = logging.getLogger("geodl.ingest")
 MOST_SAID = 5
@@ -73,13 +72,12 @@ def ingest(
     for message in read_envelope(document, place).messages:
         try:
             taken += take_item(deployment, known, _item_of(deployment, message, catalog))
-        except GeodlError as error:
-            is_transient = is_transient or isinstance(error, UnavailableError)
-            problems.append(f"{message.place}: {error.message}")
         # An Item of anybody may upset any library: its neighbours must not suffer for that.
         except Exception as error:
-            LOG.exception("unexpected")
-            problems.append(f"{message.place}: {type(error).__name__}: {scrub(str(error))[:200]}")
+            if not isinstance(error, GeodlError):
+                LOG.exception("unexpected")
+            is_transient = is_transient or isinstance(error, UnavailableError)
+            problems.append(f"{message.place}: {fault_text(error)}")
     if problems:
         kind = UnavailableError if is_transient else ItemError
         more = f" and {len(problems) - MOST_SAID} more" if len(problems) > MOST_SAID else ""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 
-from geodl_core.aws.ledger.ledger import CloudRun, StatePage, list_by_state, move_run
+from geodl_core.aws.ledger.ledger import CloudRun, StatePage, list_by_state, move_run, read_run
 from geodl_core.aws.site.executions import Deployment, describe, execution_name, running_names, start_run
 from geodl_core.aws.steps.causes import Failure, read_failure
 from geodl_core.aws.steps.fail_stage import end_run
@@ -52,6 +52,22 @@ def sweep(deployment: Deployment) -> Swept:
         raise UnavailableError("; ".join(error.message for error in [*failed, *more][:MOST_SAID]))
     stalled = sum(run.updated <= now - LONG_S for run in active if execution_name(run) in running)
     return Swept(len(outcomes), settled.count("restarted"), settled.count("ended"), stalled)
+
+
+def end_stopped(deployment: Deployment, execution: str) -> bool:
+    """End the run of an execution that was stopped, or ran out of time; return whether it had not ended yet.
+
+    Args:
+        deployment: ledger and state machine.
+        execution: its name.
+
+    Raises:
+        UnavailableError: ledger or Step Functions do not answer.
+    """
+    run = read_run(deployment.ledger, execution.rpartition("-")[0])
+    if run is None or execution_name(run) != execution or run.state not in ("claimed", "running"):
+        return False
+    return _settle(deployment, run) == "ended"
 
 
 def _each(runs: Iterable[CloudRun], act: Callable[[CloudRun], str]) -> tuple[list[str], list[UnavailableError]]:

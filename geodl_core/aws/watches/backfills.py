@@ -13,7 +13,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from geodl_core.aws.ledger.ledger import DAY_S, DynamoLedger, answers, number
+from geodl_core.aws.ledger.ledger import DAY_S, DynamoLedger, answers, number, query_pages
 from geodl_core.aws.ledger.watches import read_cloud_watch, read_rows
 from geodl_core.aws.site.account import account_errors
 from geodl_core.aws.site.executions import execution_arn
@@ -98,17 +98,9 @@ def list_backfills(controls: Controls, name: str) -> list[CloudBackfill]:
     ledger = controls.deployment.ledger
     read_cloud_watch(ledger, name)
     asked = {":pk": f"WATCH#{name}", ":kind": "BACKFILL#"}
-    rows: list[Mapping[str, Any]] = []
-    more: dict[str, Any] = {}
-    while True:
-        with answers(ledger):
-            page = ledger.table.query(
-                KeyConditionExpression="pk = :pk AND begins_with(sk, :kind)", ExpressionAttributeValues=asked, **more
-            )
-        rows += page["Items"]
-        if "LastEvaluatedKey" not in page:
-            break
-        more = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+    condition = "pk = :pk AND begins_with(sk, :kind)"
+    pages = query_pages(ledger, KeyConditionExpression=condition, ExpressionAttributeValues=asked)
+    rows: list[Mapping[str, Any]] = [row for page in pages for row in page["Items"]]
     rows.sort(key=lambda row: float(row["asked"]), reverse=True)
     return [_told(controls, row) or _unknown(row) for row in rows[:MOST]]
 

@@ -2,10 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, Protocol
-
-import shapely
+from typing import Any
 
 from geodl_core.aws.ledger.ledger import DAY_S, DynamoLedger
 from geodl_core.aws.ledger.watches import CloudWatch, read_cloud_watch, read_remark, read_rows, read_scan
@@ -14,8 +11,6 @@ from geodl_core.aws.site.model_index import ModelCache, model_finder, resolve_mo
 from geodl_core.aws.site.stack import Stack, stack_deployment
 from geodl_core.aws.steps.ingest import brakes_of, results_lookup, take_order
 from geodl_core.aws.watches.controls import Controls, open_controls
-from geodl_core.domain.area.area import Area, area_shape
-from geodl_core.domain.query import ItemPage, ItemQuery
 from geodl_core.domain.run.order import Order, order_id
 from geodl_core.domain.scan.estimate import Rates
 from geodl_core.domain.scan.windows import Kind, Window, scan_window
@@ -26,19 +21,12 @@ from geodl_core.errors import InputError, ItemError, QueryError
 from geodl_core.service.scans.backfill import Survey, survey_with
 from geodl_core.service.scans.scan_watch import Listen, Pause
 from geodl_core.service.scans.scheduler import next_firing
-from geodl_core.service.watches.existing import Applied
+from geodl_core.service.watches.existing import Applied, Searched, candidates
+from geodl_core.service.watches.tested import KeptWatch, Tested, ask_watches
 from geodl_core.service.watches.verdict import decide, shown_name
 
 PAGE = 100
 """Of Items: a function answers with 6 MB at most."""
-
-
-class Searched(Protocol):
-    """A catalog that is searched."""
-
-    def search(self, query: ItemQuery) -> ItemPage:
-        """Return a page of Items."""
-        ...
 
 
 def stack_controls(stack: Stack) -> Controls:
@@ -61,21 +49,37 @@ def told_cloud_watches(ledger: DynamoLedger, kept: Sequence[CloudWatch]) -> list
     Raises:
         CatalogError: the table does not answer.
     """
-    now = ledger.clock()
-    day = int(now // DAY_S)
-    keys = [{"pk": f"BRAKE#{one.watch.name}#{day}", "sk": "BRAKE"} for one in kept if one.watch.max_runs_per_day]
-    runs = {str(row["pk"]): int(row["runs"]) for row in read_rows(ledger, keys)}
+    now, runs = ledger.clock(), _braked_today(ledger, kept)
     told = []
     for one in kept:
         watch, remark = one.watch, read_remark(ledger, one.watch.name)
-        today = runs.get(f"BRAKE#{watch.name}#{day}", 0) if watch.max_runs_per_day else None
         document = watch_json(watch)
         if watch.aoi is not None:
             document["aoi"] = json.loads(watch.aoi)
-        facts = {"is_paused": one.is_paused, "runs_today": today, "created": one.created, "updated": one.updated}
+        facts = {
+            "is_paused": one.is_paused,
+            "runs_today": runs.get(watch.name),
+            "created": one.created,
+            "updated": one.updated,
+        }
         next_at = None if one.is_paused else _next_at(watch, now)
         told.append({"watch": document, **facts, "next_at": next_at, "last_problem": remark})
     return told
+
+
+def examine_on_stack(deployment: Deployment, kept: Sequence[CloudWatch], item: Mapping[str, Any]) -> list[Tested]:
+    """Return what watches of a deployment say of an Item, which need not be in its catalog.
+
+    Items that it was derived from are looked for among the deployment's results, as where it is published.
+
+    Raises:
+        UnavailableError: something does not answer.
+    """
+    ledger = deployment.ledger
+    runs = _braked_today(ledger, kept)
+    watches = [KeptWatch(one.watch, one.is_paused, runs.get(one.watch.name, 0)) for one in kept]
+    find = model_finder(deployment.s3, deployment.bucket, ModelCache(), ledger.clock)
+    return ask_watches(watches, item, results_lookup(deployment), find)
 
 
 def apply_on_stack(controls: Controls, catalog: Searched, name: str, *, is_dry: bool = False) -> Iterator[Applied]:
@@ -99,16 +103,12 @@ def apply_on_stack(controls: Controls, catalog: Searched, name: str, *, is_dry: 
     index = index_watches([watch])
     for _, why in index.broken:
         raise QueryError(why)
-    area = None if watch.aoi is None else shapely.geometry.mapping(area_shape(Area(watch.aoi)))
-    asked: ItemQuery | None = ItemQuery(collections=watch.collections, intersects=area, limit=PAGE)
     find = model_finder(deployment.s3, deployment.bucket, ModelCache(), deployment.ledger.clock)
     lookup = results_lookup(deployment)
-    while asked is not None:
-        page = catalog.search(asked)
-        for item in page.items:
+    for items in candidates(catalog, watch, PAGE):
+        for item in items:
             if match_item(index, item):
                 yield from _apply(deployment, (watch, item), (lookup, find), is_dry)
-        asked = replace(asked, token=page.next_token) if page.next_token else None
 
 
 def survey_on_stack(
@@ -148,6 +148,15 @@ def known_cloud_runs(ledger: DynamoLedger, ids: Sequence[str]) -> set[str]:
     """
     rows = read_rows(ledger, [{"pk": f"RUN#{each}", "sk": "RUN"} for each in dict.fromkeys(ids)])
     return {str(row["id"]) for row in rows}
+
+
+def _braked_today(ledger: DynamoLedger, kept: Sequence[CloudWatch]) -> dict[str, int]:
+    """Return how many runs of each watch with a brake count for today (UTC); of others nobody counts them."""
+    day = int(ledger.clock() // DAY_S)
+    keys = {one.watch.name: f"BRAKE#{one.watch.name}#{day}" for one in kept if one.watch.max_runs_per_day}
+    rows = read_rows(ledger, [{"pk": key, "sk": "BRAKE"} for key in keys.values()])
+    runs = {str(row["pk"]): int(row["runs"]) for row in rows}
+    return {name: runs.get(key, 0) for name, key in keys.items()}
 
 
 def _apply(

@@ -31,7 +31,10 @@ def is_transient(error: GeodlError) -> bool:
 
 
 def state_after(error: GeodlError) -> State:
-    """Return the state of a run that an error ended: `invalid` where its input can never serve."""
+    """Return the state of a run that an error ended: `invalid` where its input can never serve.
+
+    Who may not use its own store has failed: the same input serves once it may.
+    """
     return "invalid" if isinstance(error, InputError) else "failed"
 
 

@@ -14,6 +14,7 @@ from obstore.exceptions import BaseError, PermissionDeniedError, Unauthenticated
 from obstore.store import MemoryStore, ObjectStore, from_url
 
 from geodl_core.domain.place.href import hide_secrets
+from geodl_core.domain.place.refusal import HINT, Act, refusal
 from geodl_core.errors import GeodlError, InputError, StoreError
 
 if TYPE_CHECKING:
@@ -30,8 +31,10 @@ RETRIES: "RetryConfig" = {
 }
 STATUS = re.compile(r"non-2xx status code: (\d{3})")
 TRANSIENT = (408, 425, 429)
+FORBIDDEN = (401, 403)
+DENIED = "(code: AccessDenied)"
+"""What S3 says of a single file of several that were to be removed."""
 WRONG_REGION = "redirect without LOCATION"
-CREDENTIALS_HINT = "are the credentials of the store set in the environment, and may they do this?"
 MEMORY = "memory://"
 
 
@@ -100,11 +103,16 @@ def _memory() -> MemoryStore:
 
 
 @contextmanager
-def store_errors(location: str) -> Iterator[None]:
+def store_errors(location: str, act: Act = "read") -> Iterator[None]:
     """Turn what obstore and the operating system raise into an error that names the location.
 
+    Args:
+        location: path or URL.
+        act: what is done there.
+
     Raises:
-        InputError: not there, refused, or impossible.
+        InputError: not there, or impossible.
+        RefusedError: not for these credentials.
         StoreError: not now.
     """
     shown = hide_secrets(location)
@@ -115,20 +123,22 @@ def store_errors(location: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise InputError(f"{shown}: there is no such file, or no such bucket") from error
     except (PermissionError, PermissionDeniedError, UnauthenticatedError) as error:
-        raise InputError(f"{shown}: access is refused", hint=CREDENTIALS_HINT) from error
+        raise refusal(location, act, str(error)) from error
     except (IsADirectoryError, NotADirectoryError, NotImplementedError, ValueError) as error:
         raise InputError(f"{shown}: cannot be a file there ({type(error).__name__})") from error
     except (BaseError, OSError) as error:
-        raise _store_error(shown, error) from error
+        raise _store_error(location, act, error) from error
 
 
-def _store_error(shown: str, error: Exception) -> GeodlError:
+def _store_error(location: str, act: Act, error: Exception) -> GeodlError:
     """Tell what lasts from what passes; obstore has one class for all of it, and the server's answer in its text."""
-    text = str(error)
+    text, shown = str(error), hide_secrets(location)
     if WRONG_REGION in text:
         return InputError(f"{shown}: the bucket lies in another region", hint="set AWS_REGION to it")
     status = STATUS.search(text)
+    if DENIED in text or (status and int(status[1]) in FORBIDDEN):
+        return refusal(location, act, text)
     if status and 400 <= int(status[1]) < 500 and int(status[1]) not in TRANSIENT:
-        return InputError(f"{shown}: the store refuses this ({status[1]})", hint=CREDENTIALS_HINT)
+        return InputError(f"{shown}: the store refuses this ({status[1]})", hint=HINT)
     answer = f"the store answers {status[1]}" if status else "cannot be reached now"
     return StoreError(f"{shown}: {answer}", hint="is the network there, and are credentials set?")

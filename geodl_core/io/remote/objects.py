@@ -49,7 +49,8 @@ def read_object(location: str, max_bytes: int) -> bytes:
     """Return a file's content.
 
     Raises:
-        InputError: it is not there, may not be read, or is larger than `max_bytes`.
+        InputError: it is not there, or is larger than `max_bytes`.
+        RefusedError: it may not be read.
         StoreError: the store does not answer.
     """
     path = local_path(location)
@@ -72,14 +73,15 @@ def write_object(location: str, content: bytes) -> None:
     """Write a small file, over one that is there.
 
     Raises:
-        InputError: there is no such bucket, or it may not be written.
+        InputError: there is no such bucket.
+        RefusedError: it may not be written.
         StoreError: the store does not answer, or the disk is full.
     """
     path = local_path(location)
     if path is not None:
         write_bytes(path, content)
         return
-    with store_errors(location):
+    with store_errors(location, "write"):
         obstore.put(*place_of(location), content, use_multipart=False)
 
 
@@ -87,7 +89,8 @@ def download(location: str, path: Path) -> None:
     """Copy a file to a local path, a chunk at a time.
 
     Raises:
-        InputError: it is not there, or may not be read.
+        InputError: it is not there.
+        RefusedError: it may not be read.
         StoreError: the store does not answer or breaks off, or the path cannot be written.
     """
     source = local_path(location)
@@ -113,7 +116,8 @@ def upload(path: Path, location: str) -> None:
     """Copy a local file to a location, large ones in parts; it appears there when all of it has arrived.
 
     Raises:
-        InputError: there is no such bucket, or it may not be written.
+        InputError: there is no such bucket.
+        RefusedError: it may not be written.
         StoreError: the store does not answer, or the disk is full.
         OSError: the local file cannot be read.
     """
@@ -123,7 +127,7 @@ def upload(path: Path, location: str) -> None:
             shutil.copyfileobj(source, file, CHUNK_BYTES)
         return
     size = path.stat().st_size
-    with store_errors(location):
+    with store_errors(location, "write"):
         store, key = place_of(location)
         # A web server has no uploads in parts.
         in_parts = size > CHUNK_BYTES and not isinstance(store, HTTPStore)
@@ -135,7 +139,7 @@ def object_size(location: str) -> int | None:
     """Return a file's size in bytes, None where there is none.
 
     Raises:
-        InputError: it may not be read.
+        RefusedError: it may not be read.
         StoreError: the store does not answer.
     """
     path = local_path(location)
@@ -152,7 +156,7 @@ def exists(location: str) -> bool:
     """Say whether a file is there.
 
     Raises:
-        InputError: it may not be read.
+        RefusedError: it may not be read.
         StoreError: the store does not answer.
     """
     return object_size(location) is not None
@@ -162,11 +166,12 @@ def list_names(location: str) -> list[str]:
     """Return the names of the files and folders in a folder, sorted; none where there is no such folder.
 
     Raises:
-        InputError: there is no such bucket, or it may not be listed.
+        InputError: there is no such bucket.
+        RefusedError: it may not be listed.
         StoreError: the store does not answer.
     """
     path = local_path(location)
-    with store_errors(location):
+    with store_errors(location, "list"):
         if path is not None:
             return sorted(child.name for child in path.iterdir()) if path.is_dir() else []
         store, prefix = folder_of(location)
@@ -179,11 +184,11 @@ def delete(location: str) -> None:
     """Remove a file, if it is there.
 
     Raises:
-        InputError: it may not be removed.
+        RefusedError: it may not be removed.
         StoreError: the store does not answer.
     """
     path = local_path(location)
-    with store_errors(location), suppress(FileNotFoundError):
+    with store_errors(location, "remove"), suppress(FileNotFoundError):
         if path is not None:
             path.unlink()
         else:

@@ -43,8 +43,7 @@ def open_package(location: str, catalog: str, is_strict: bool = False) -> ModelP
         return load_package(location, is_strict)
     if is_item(location):
         return replace(load_registered(read_item(location)), location=str(Path(location).absolute()))
-    is_file = location.lower().endswith((*PACKAGE_SUFFIXES, *ITEM_SUFFIXES)) or Path(location).exists()
-    if is_file or not REFERENCE.fullmatch(location):
+    if not names_registered(location):
         return load_package(location, is_strict)
 
     try:
@@ -56,6 +55,13 @@ def open_package(location: str, catalog: str, is_strict: bool = False) -> ModelP
             f"{location}: expected a model file, or a model of the catalog {hide_secrets(catalog)}: {error.message}",
             hint="register it with geodl model add, or give the path of a .emd or .dlpk",
         ) from error
+
+
+def names_registered(location: str) -> bool:
+    """Say whether MODEL means a model of the registry, not a file or text."""
+    if not REFERENCE.fullmatch(location) or location.lower().endswith((*PACKAGE_SUFFIXES, *ITEM_SUFFIXES)):
+        return False
+    return not Path(location).exists()
 
 
 def is_item(location: str) -> bool:

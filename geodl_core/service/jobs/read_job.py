@@ -12,6 +12,7 @@ from geodl_core.domain.model.arguments import read_arguments, split_arguments
 from geodl_core.domain.model.model import Model
 from geodl_core.domain.plan.job import Arguments
 from geodl_core.domain.scene.item_hrefs import reachable_item
+from geodl_core.domain.scene.mosaic import Order as MosaicOrder
 from geodl_core.domain.scene.mosaic import order_items
 from geodl_core.errors import InputError, ItemError
 from geodl_core.io.package.package import ModelPackage
@@ -57,17 +58,9 @@ def read_job(
     Raises:
         InputError: as their parts; or several Items, and nothing says how to put them together.
     """
-    if len(items) > 1 and not options["mosaic"]:
-        raise InputError(
-            f"expected one Item, found {len(items)}", hint="--mosaic first puts them together; geodl run runs each"
-        )
-    asked = read_itemless_job(model, options, places)
-    if len(items) == 1:
-        return with_item(asked, items[0], is_typed)
-
-    sources = [source_of(item, asked.catalog, asked.arguments.area, is_typed) for item in items]
-    first, *others = map(dict, order_items(sources, options["mosaic"]))
-    return replace(asked, item=first, others=tuple(others))
+    if len(items) > 1:
+        _mosaic_order(items, options["mosaic"])
+    return with_items(read_itemless_job(model, options, places), items, options["mosaic"], is_typed)
 
 
 def read_itemless_job(model: str, options: Mapping[str, Any], places: tuple[Path, str]) -> AskedJob:
@@ -87,6 +80,24 @@ def job_of(package: ModelPackage, model: Model, options: Mapping[str, Any], plac
 def with_item(asked: AskedJob, item: str, is_typed: bool = True) -> AskedJob:
     """Return a job with its Item; see `read_job`."""
     return replace(asked, item=source_of(item, asked.catalog, asked.arguments.area, is_typed))
+
+
+def with_items(asked: AskedJob, items: Sequence[str], mosaic: MosaicOrder | None, is_typed: bool = True) -> AskedJob:
+    """Return a job with its Item, or with the Items of its mosaic; see `read_job`."""
+    if len(items) == 1:
+        return with_item(asked, items[0], is_typed)
+    order = _mosaic_order(items, mosaic)
+    sources = [source_of(item, asked.catalog, asked.arguments.area, is_typed) for item in items]
+    first, *others = map(dict, order_items(sources, order))
+    return replace(asked, item=first, others=tuple(others))
+
+
+def _mosaic_order(items: Sequence[str], mosaic: MosaicOrder | None) -> MosaicOrder:
+    if not mosaic:
+        raise InputError(
+            f"expected one Item, found {len(items)}", hint="--mosaic first puts them together; geodl run runs each"
+        )
+    return mosaic
 
 
 def source_of(item: str, catalog: str, area: str | None, is_typed: bool = True) -> dict[str, Any]:
@@ -117,14 +128,24 @@ def item_of(catalog: Any, item: str) -> dict[str, Any]:
     Raises:
         ItemError: there is none.
     """
-    collection, slash, item_id = item.removeprefix(CATALOG_PREFIX).partition("/")
-    if not (collection and slash and item_id):
-        raise InputError(f"{item}: expected catalog:COLLECTION/ID")
+    collection, item_id = key_of(item)
     found = catalog.get_item(collection, item_id)
     if found is None:
         raise ItemError(f"the catalog has no Item {item_id} in the collection {collection}")
     location = next((link["href"] for link in found["links"] if link["rel"] == "self"), f"./{item_id}.json")
     return parse_item(found, location)
+
+
+def key_of(item: str) -> tuple[str, str]:
+    """Return collection and id of `catalog:COLLECTION/ID`.
+
+    Raises:
+        InputError: it is none.
+    """
+    collection, slash, item_id = item.removeprefix(CATALOG_PREFIX).partition("/")
+    if not (collection and slash and item_id):
+        raise InputError(f"{item}: expected catalog:COLLECTION/ID")
+    return collection, item_id
 
 
 def _arguments(options: Mapping[str, Any], given: dict[str, Any], model: Model) -> Arguments:

@@ -19,8 +19,9 @@ from geodl_core.service.ledger.watches import (
     remove_watch,
 )
 from geodl_core.service.services import Services
-from geodl_core.service.watches.check import Tested, examine, keep_watch, runs_today
+from geodl_core.service.watches.check import examine, keep_watch, runs_today
 from geodl_core.service.watches.remarks import forget_remarks, last_remarks
+from geodl_core.service.watches.tested import told_tests
 
 _Item = Body(description="A STAC Item.")
 _Document = Body(description="As in YAML; `aoi` may be GeoJSON.")
@@ -45,13 +46,6 @@ def told_watches(services: Services, stored: list[StoredWatch]) -> list[dict[str
         facts |= {"created": one.created, "updated": one.updated, "next_at": one.next_at}
         told.append({"watch": _document(one.watch), **facts, "last_problem": remark and asdict(remark)})
     return told
-
-
-def told_tests(tested: list[Tested]) -> list[dict[str, Any]]:
-    """Return for JSON which watches an Item matches, and every check's outcome."""
-    return [
-        {"watch": one.name, "matches": one.matches, "checks": [asdict(check) for check in one.checks]} for one in tested
-    ]
 
 
 def _add_documents(router: APIRouter, services: Services) -> None:

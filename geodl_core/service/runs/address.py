@@ -2,6 +2,8 @@
 
 from urllib.parse import urlsplit
 
+import requests
+
 from geodl_core.domain.place.href import hide_secrets
 from geodl_core.errors import InputError
 
@@ -28,3 +30,15 @@ def server_address(server: str, token: str | None) -> str:
     if token and scheme == "http" and host not in LOOPBACK:
         raise InputError(f"--server {hide_secrets(server)}: expected https, since the token would be readable")
     return server.rstrip("/")
+
+
+def server_session(server: str, token: str | None) -> tuple[str, requests.Session]:
+    """Return the address of a server, and connections to it that show a token.
+
+    Raises:
+        InputError: as `server_address`.
+    """
+    address, session = server_address(server, token), requests.Session()
+    if token:
+        session.headers["Authorization"] = f"Bearer {token}"
+    return address, session

@@ -13,7 +13,7 @@ from geodl_core.domain.place.href import hide_secrets
 from geodl_core.errors import CatalogError, InputError
 from geodl_core.service.ledger.runs import RunFilter
 from geodl_core.service.runs.access import RunPage
-from geodl_core.service.runs.address import server_address
+from geodl_core.service.runs.address import server_session
 from geodl_core.service.runs.facts import stamp
 
 TIMEOUT_S = (10, 60)
@@ -35,10 +35,7 @@ class RemoteRuns:
     """
 
     def __init__(self, server: str, token: str | None = None) -> None:
-        self._base = server_address(server, token)
-        self._session = requests.Session()
-        if token:
-            self._session.headers["Authorization"] = f"Bearer {token}"
+        self._base, self._session = server_session(server, token)
 
     def __enter__(self) -> Self:
         return self

@@ -1,21 +1,18 @@
 """Whether a watch serves, before it is kept; and what all watches say of one Item."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
-from geodl_core.catalog.model_versions import name_of, reference
+from geodl_core.catalog.model_versions import reference
 from geodl_core.catalog.models import find_model
-from geodl_core.domain.naming import slug
 from geodl_core.domain.run.options import command_options
-from geodl_core.domain.watch.explain import Check, Standing, explain
 from geodl_core.domain.watch.filters import read_filter
-from geodl_core.domain.watch.loops import trace
 from geodl_core.domain.watch.watch import Watch, read_watch
-from geodl_core.errors import InputError, ModelError
+from geodl_core.errors import InputError
 from geodl_core.service.jobs.read_job import read_itemless_job
 from geodl_core.service.ledger.database import Ledger
 from geodl_core.service.ledger.runs import DAY_S
@@ -24,18 +21,8 @@ from geodl_core.service.ledger.watches import StoredWatch, put_watch
 from geodl_core.service.scans.scheduler import check_schedule
 from geodl_core.service.services import Services
 from geodl_core.service.watches.judge import lookup_in
-
-
-@dataclass(frozen=True, slots=True)
-class Tested:
-    """What a watch says of an Item."""
-
-    name: str
-    checks: tuple[Check, ...]
-
-    @property
-    def matches(self) -> bool:
-        return all(check.passed for check in self.checks)
+from geodl_core.service.watches.known import Known, model_of_watch
+from geodl_core.service.watches.tested import KeptWatch, Tested, ask_watches
 
 
 def keep_watch(services: Services, document: Any, place: str, *, replaces: bool) -> StoredWatch:
@@ -79,15 +66,9 @@ def require_sound(services: Services, watch: Watch) -> None:
 
 def examine(services: Services, watches: Sequence[StoredWatch], item: Mapping[str, Any]) -> list[Tested]:
     """Return what watches say of an Item, which need not be in the catalog."""
-    lineage = trace(item, lookup_in(services))
     counts = runs_today(services.ledger)
-    tested = []
-    for stored in watches:
-        watch = stored.watch
-        name, check = _model(services, watch)
-        checks = explain(watch, item, Standing(stored.is_paused, counts.get(watch.name, 0), name, lineage))
-        tested.append(Tested(watch.name, (*checks, check)))
-    return tested
+    kept = [KeptWatch(one.watch, one.is_paused, counts.get(one.watch.name, 0)) for one in watches]
+    return ask_watches(kept, item, lookup_in(services), partial(model_of_watch, services, Known()))
 
 
 def runs_today(ledger: Ledger) -> dict[str, int]:
@@ -96,12 +77,3 @@ def runs_today(ledger: Ledger) -> dict[str, int]:
     query = sa.select(RUNS.c.watch, sa.func.count()).where(RUNS.c.day == today, RUNS.c.watch.is_not(None))
     with ledger.reading() as connection:
         return {str(watch): int(count) for watch, count in connection.execute(query.group_by(RUNS.c.watch))}
-
-
-def _model(services: Services, watch: Watch) -> tuple[str, Check]:
-    """Return the name of a watch's model, as results have it, and whether there is one."""
-    try:
-        item = find_model(services.catalog, watch.model)
-    except ModelError as error:
-        return slug(watch.model.partition("@")[0]), Check("model", False, error.message)
-    return name_of(item), Check("model", True, reference(item))

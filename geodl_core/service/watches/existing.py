@@ -3,14 +3,14 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import shapely
 import sqlalchemy as sa
 
 from geodl_core.catalog.times import instant_us, rfc3339
 from geodl_core.domain.area.area import Area, area_shape
-from geodl_core.domain.query import ItemQuery
+from geodl_core.domain.query import ItemPage, ItemQuery
 from geodl_core.domain.watch.match import match_item
 from geodl_core.domain.watch.watch import Watch
 from geodl_core.errors import QueryError
@@ -29,6 +29,16 @@ CURSOR = "reconcile"
 OVERLAP = timedelta(days=10)
 """How far a scan reaches back behind the one before: catalogs are late."""
 STAMPS = ("updated", "created")
+PAGE = 500
+"""Of Items."""
+
+
+class Searched(Protocol):
+    """A catalog that is searched."""
+
+    def search(self, query: ItemQuery) -> ItemPage:
+        """Return a page of Items."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +112,26 @@ def apply_watch(services: Services, name: str, *, is_dry: bool = False) -> Itera
     watch = read_stored_watch(services.ledger, name).watch
     for _, why in known.index.broken:
         raise QueryError(why)
-    query: ItemQuery | None = _query_of(watch)
+    for items in candidates(services.catalog, watch, PAGE, sortby=(("id", True),)):
+        yield from _apply(services, known, items, is_dry)
+
+
+def candidates(
+    catalog: Searched, watch: Watch, limit: int, *, sortby: tuple[tuple[str, bool], ...] = ()
+) -> Iterator[Sequence[Mapping[str, Any]]]:
+    """Yield the Items of a catalog that a watch may match, page by page; its filter is asked afterwards.
+
+    Args:
+        catalog: with the Items.
+        watch: whose collections and area they have.
+        limit: Items a page.
+        sortby: as `ItemQuery` has it; in no order of ours where the catalog may not sort.
+    """
+    area = None if watch.aoi is None else shapely.geometry.mapping(area_shape(Area(watch.aoi)))
+    query: ItemQuery | None = ItemQuery(collections=watch.collections, intersects=area, sortby=sortby, limit=limit)
     while query is not None:
-        page = services.catalog.search(query)
-        yield from _apply(services, known, page.items, is_dry)
+        page = catalog.search(query)
+        yield page.items
         query = replace(query, token=page.next_token) if page.next_token else None
 
 
@@ -127,12 +153,6 @@ def _apply(services: Services, known: Known, items: Sequence[Mapping[str, Any]],
     for order, is_new in zip(ready, news, strict=True):
         item = order.order.item
         yield Applied(f"{item.get('collection')}/{item.get('id')}", order.run_id, is_new)
-
-
-def _query_of(watch: Watch) -> ItemQuery:
-    """Return the search for the Items that a watch may match; its filter is asked afterwards."""
-    area = None if watch.aoi is None else shapely.geometry.mapping(area_shape(Area(watch.aoi)))
-    return ItemQuery(collections=watch.collections, intersects=area, sortby=(("id", True),), limit=500)
 
 
 def _collections(known: Known) -> tuple[str, ...]:

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from geodl_core.domain.place.href import scrub
 from geodl_core.domain.watch.loops import Lookup
 from geodl_core.domain.watch.watch import Watch
-from geodl_core.errors import GeodlError, UnavailableError
+from geodl_core.errors import UnavailableError
 from geodl_core.service.ledger.runs import ReadyOrder, ready_orders
 from geodl_core.service.services import Services
 from geodl_core.service.watches.known import LOG, Known, model_of_watch
-from geodl_core.service.watches.verdict import Remark, Verdict, decide, shown_name
+from geodl_core.service.watches.verdict import Remark, Verdict, decide, fault_text, shown_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,7 @@ def judge(services: Services, known: Known, item: Mapping[str, Any], watches: Se
         raise
     # An Item of anybody may upset any library: it must not stand in the way of all that come after it.
     except Exception as error:  # noqa: BLE001
-        why = error.message if isinstance(error, GeodlError) else f"{type(error).__name__}: {scrub(str(error))[:200]}"
+        why = fault_text(error)
         verdict, ready = Verdict(remarks=tuple(Remark(watch.name, shown_name(item), why) for watch in watches)), []
     for remark in verdict.remarks:
         facts = {"watch": remark.watch, "item": remark.item, "why": remark.text}

@@ -4,11 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from geodl_core.domain.place.href import scrub
 from geodl_core.domain.run.order import Order
 from geodl_core.domain.watch.loops import Lineage, Lookup, find_loop, trace
 from geodl_core.domain.watch.orders import orders_of
 from geodl_core.domain.watch.watch import Watch
-from geodl_core.errors import ModelError
+from geodl_core.errors import GeodlError, ModelError
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,13 @@ def decide(item: Mapping[str, Any], watches: Sequence[Watch], lookup: Lookup, mo
 def shown_name(item: Mapping[str, Any]) -> str:
     """Return COLLECTION/ID."""
     return f"{item.get('collection')}/{item.get('id')}"
+
+
+def fault_text(error: Exception) -> str:
+    """Return what an Item failed of, in a line: an Item of anybody may upset any library."""
+    if isinstance(error, GeodlError):
+        return error.message
+    return f"{type(error).__name__}: {scrub(str(error))[:200]}"
 
 
 def _of_watch(watch: Watch, item: Mapping[str, Any], lineage: Lineage, model_of: ModelOf) -> Order | Remark:

@@ -9,7 +9,7 @@ import requests
 from geodl_core.domain.place.href import hide_secrets
 from geodl_core.errors import CatalogError, InputError
 from geodl_core.service.ledger.leases import Failure, Planned, Work
-from geodl_core.service.runs.address import server_address
+from geodl_core.service.runs.address import server_session
 from geodl_core.service.workers.messages import failure_json, read_work
 
 TIMEOUT_S = (10, 60)
@@ -30,12 +30,9 @@ class HttpQueue:
     """
 
     def __init__(self, server: str, token: str | None, crew: tuple[str, int]) -> None:
-        self._base = server_address(server, token)
+        self._base, self._session = server_session(server, token)
         self._name, self._most = crew
-        self._session = requests.Session()
         self._session.max_redirects = 0
-        if token:
-            self._session.headers["Authorization"] = f"Bearer {token}"
 
     def __enter__(self) -> Self:
         return self
