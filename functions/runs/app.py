@@ -5,10 +5,9 @@ from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
-from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from geodl_core.aws.api.runs_api import ROUTES, Door, answer
+from geodl_core.aws.api.runs_api import NOWHERE, ROUTES, Door, answer
 from geodl_core.aws.site.clients import client, open_deployment
 from geodl_core.aws.site.secrets import token_reader
 from geodl_core.aws.watches.controls import open_controls
@@ -27,6 +26,7 @@ def respond(asked: tuple[str, str], **names: str) -> Response[str]:
     return Response(reply.status, "application/json", reply.body, dict(reply.headers))
 
 
+app.not_found(lambda _: Response(NOWHERE.status, "application/json", NOWHERE.body))
 for verb, pattern in ROUTES:
     app.route(pattern, verb)(update_wrapper(partial(respond, (verb, pattern)), respond))
 
@@ -36,5 +36,5 @@ for verb, pattern in ROUTES:
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answer a request."""
-    metrics.add_metric("Requests", MetricUnit.Count, 1)
+    metrics.add_metric("Requests", "Count", 1)
     return app.resolve(event, context)

@@ -140,11 +140,12 @@ def _told(catalog: str | None, stack: str | None, name: str | None) -> list[dict
     """Return a watch, or all of them, as they are told of."""
     if stack is not None:
         from geodl_core.aws.ledger.watches import list_cloud_watches, read_cloud_watch
-        from geodl_core.aws.watches.stack_watches import told_cloud_watches
+        from geodl_core.aws.watches.stack_watches import next_cron
+        from geodl_core.aws.watches.told_watches import told_cloud_watches
 
         ledger = opened_controls(stack)[1].deployment.ledger
         there = list_cloud_watches(ledger) if name is None else [read_cloud_watch(ledger, name)]
-        return told_cloud_watches(ledger, there)
+        return told_cloud_watches(ledger, there, next_cron)
     from geodl_core.service.ledger.watches import list_watches, read_stored_watch
     from geodl_core.service.routes.watches_api import told_watches
 

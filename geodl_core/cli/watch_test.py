@@ -108,7 +108,7 @@ def _tested_here(catalog: str | None, names: tuple[str, ...], item: str) -> "lis
 
 def _tested_there(name: str, names: tuple[str, ...], item: str) -> "list[Tested]":
     from geodl_core.aws.ledger.watches import list_cloud_watches, read_cloud_watch
-    from geodl_core.aws.watches.stack_watches import examine_on_stack
+    from geodl_core.aws.watches.told_watches import examine_on_stack
     from geodl_core.io.stac import read_item
     from geodl_core.service.jobs.read_job import CATALOG_PREFIX, item_of
 

@@ -200,6 +200,9 @@ def test_the_status_api(cloud, load, model):
     given = event("http_list_runs")
     given["rawPath"] = given["requestContext"]["http"]["path"] = f"/runs/{'0' * 64}/history"
     assert runs(given)["statusCode"] == 404
+    given["rawPath"] = given["requestContext"]["http"]["path"] = "/nowhere"
+    answer = runs(given)
+    assert (answer["statusCode"], json.loads(answer["body"])["code"]) == (404, "NotFound")
 
 
 def test_failures_and_what_was_left_lying(cloud, load, model, tmp_path):

@@ -42,7 +42,7 @@ class Client:
             event["body"] = json.dumps(body)
         pattern, names = self._route(method, path)
         reply = answer(self.controls, self.door, (method, pattern), event, names)
-        return reply.status, json.loads(reply.body)
+        return reply.status, json.loads(reply.body or "null")
 
     @staticmethod
     def _route(method, path):
@@ -129,13 +129,16 @@ def test_watches_are_kept(cloud, client):
     """A watch is put, shown, paused and removed; one whose model or filter does not serve is refused."""
     document = {"name": "w", "model": "water", "collections": ["scenes"]}
     status, told = client.ask("PUT", "/watches/w", body=document)
-    assert (status, told["document"]) == (200, document)
+    assert (status, told["watch"]) == (200, document)
     assert client.ask("POST", "/watches/w/pause")[1]["is_paused"]
     assert not client.ask("POST", "/watches/w/pause", paused="false")[1]["is_paused"]
     assert client.ask("POST", "/watches/w/pause")[1]["is_paused"]
     assert not client.ask("POST", "/watches/w/resume")[1]["is_paused"]
-    assert [one["name"] for one in client.ask("GET", "/watches")[1]["watches"]] == ["w"]
-    assert client.ask("GET", "/watches/w")[1]["remark"] is None
+    assert [one["watch"]["name"] for one in client.ask("GET", "/watches")[1]["watches"]] == ["w"]
+    assert client.ask("GET", "/watches/w")[1]["last_problem"] is None
+    assert client.ask("POST", "/watches", body=document)[0] == 400
+    assert client.ask("POST", "/watches", body=document | {"name": "v"})[0] == 201
+    assert client.ask("DELETE", "/watches/v") == (204, None)
     for wrong, said in (
         ({"model": "fire"}, "no registered model"),
         ({"filter": "eo:cloud_cover <"}, "filter"),
@@ -145,8 +148,25 @@ def test_watches_are_kept(cloud, client):
         status, told = client.ask("PUT", "/watches/w", body=document | wrong)
         assert status in (400, 404)
         assert said in told["description"]
-    assert client.ask("DELETE", "/watches/w")[0] == 200
+    assert client.ask("DELETE", "/watches/w")[0] == 204
     assert client.ask("GET", "/watches/w")[0] == 404
+
+
+def test_watches_say_what_they_make_of_an_item(cloud, client):
+    """As those of a server do: each check with its outcome, of all watches or of one; what is no Item is refused."""
+    for name, collection in (("w", "scenes"), ("v", "others")):
+        client.ask("PUT", f"/watches/{name}", body={"name": name, "model": "water", "collections": [collection]})
+    item = {"type": "Feature", "id": "a", "collection": "scenes", "geometry": None, "properties": {}, "links": []}
+    item["assets"] = {"image": {"href": "https://h/a.tif"}}
+    status, told = client.ask("POST", "/watches/test", token="read", body=item)
+    assert (status, {one["watch"]: one["matches"] for one in told["results"]}) == (200, {"w": True, "v": False})
+    status, one = client.ask("POST", "/watches/v/test", token="read", body=item)
+    assert status == 200
+    assert one in told["results"]
+    assert [check["name"] for check in one["checks"] if not check["passed"]] == ["collection"]
+    for wrong in ({}, [], None, {"type": "FeatureCollection"}):
+        assert client.ask("POST", "/watches/test", body=wrong)[0] == 400
+    assert client.ask("POST", "/watches/x/test", body=item)[0] == 404
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from controls import controls_of
 from geodl_core.aws.ledger.watches import list_cloud_watches, pause_cloud_watch, put_cloud_watch
 from geodl_core.aws.site.documents import write_document
 from geodl_core.aws.site.layout import result_item_url
-from geodl_core.aws.watches.stack_watches import apply_on_stack, examine_on_stack
+from geodl_core.aws.watches.stack_watches import apply_on_stack
+from geodl_core.aws.watches.told_watches import examine_on_stack
 from geodl_core.catalog.api.app import create_app
 from geodl_core.catalog.sqlite import SqliteCatalog
 from geodl_core.domain.watch.watch import read_watch

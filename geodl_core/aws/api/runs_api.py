@@ -10,7 +10,9 @@ from typing import Any
 from geodl_core.aws.api.asked import Asked, is_said
 from geodl_core.aws.api.judge import Tokens, judge
 from geodl_core.aws.api.watches_api import (
+    add_watch,
     backfill_watch,
+    check_item,
     delete_watch,
     list_watches,
     pause_watch,
@@ -132,8 +134,11 @@ ROUTES: dict[tuple[str, str], tuple[Handler, str]] = {
     ("POST", "/runs/<run_id>/retry"): (retry, "publish"),
     ("DELETE", "/runs/<run_id>"): (cancel, "publish"),
     ("GET", "/watches"): (list_watches, "read"),
+    ("POST", "/watches"): (add_watch, "admin"),
+    ("POST", "/watches/test"): (check_item, "read"),
     ("GET", "/watches/<name>"): (show_watch, "read"),
     ("PUT", "/watches/<name>"): (put_watch, "admin"),
+    ("POST", "/watches/<name>/test"): (check_item, "read"),
     ("POST", "/watches/<name>/pause"): (pause_watch, "admin"),
     ("POST", "/watches/<name>/resume"): (resume_watch, "admin"),
     ("DELETE", "/watches/<name>"): (delete_watch, "admin"),
@@ -143,6 +148,8 @@ ROUTES: dict[tuple[str, str], tuple[Handler, str]] = {
     ("GET", "/health"): (show_health, NOBODY),
 }
 """Method and path → what answers, and the scope that it needs."""
+STATUSES = {("POST", "/watches"): 201, ("DELETE", "/watches/<name>"): 204}
+"""Of answers that are not simply 200."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +160,10 @@ class Reply:
     body: str
     """JSON."""
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+NOWHERE = Reply(404, json.dumps({"code": "NotFound", "description": "there is no such route"}))
+"""Of any other method and path."""
 
 
 def answer(
@@ -182,7 +193,7 @@ def answer(
             code = "Forbidden" if refusal.status == FORBIDDEN else "Unauthorized"
             return replace(_reply(refusal.status, {"code": code, "description": refusal.text}), headers=refusal.headers)
         asked = Asked(path, event.get("queryStringParameters") or {}, _body(event))
-        return _reply(200, handle(controls, asked))
+        return _reply(STATUSES.get(route, 200), handle(controls, asked))
     except AbsentError as error:
         return _reply(404, {"code": type(error).__name__, "description": _said(error)})
     except InputError as error:
@@ -205,7 +216,7 @@ def _body(event: Mapping[str, Any]) -> Any:
 
 
 def _reply(status: int, document: Mapping[str, Any]) -> Reply:
-    return Reply(status, json.dumps(document, ensure_ascii=False))
+    return Reply(status, json.dumps(document, ensure_ascii=False) if document else "")
 
 
 def _said(error: GeodlError) -> str:

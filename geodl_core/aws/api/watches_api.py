@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from geodl_core.aws.api.asked import Asked, is_said
-from geodl_core.aws.ledger.watches import CloudWatch, list_cloud_watches, read_cloud_watch, read_remark, read_scan
+from geodl_core.aws.ledger.watches import CloudWatch, list_cloud_watches, read_cloud_watch, read_scan
 from geodl_core.aws.watches.backfills import backfill_facts, list_backfills, start_backfill
 from geodl_core.aws.watches.controls import (
     Controls,
@@ -13,22 +13,33 @@ from geodl_core.aws.watches.controls import (
     remove_kept_watch,
     scan_now,
 )
-from geodl_core.domain.scan.windows import Window, read_moment, stamp
-from geodl_core.domain.watch.watch import watch_json
-from geodl_core.errors import InputError
+from geodl_core.aws.watches.told_watches import examine_on_stack, told_cloud_watches
+from geodl_core.domain.scan.windows import Window, read_moment
+from geodl_core.errors import InputError, ItemError
+from geodl_core.service.watches.tested import told_tests
 
 
 def list_watches(controls: Controls, _: Asked) -> dict[str, Any]:
     """Return all watches."""
-    return {"watches": [watch_facts(kept) for kept in list_cloud_watches(controls.deployment.ledger)]}
+    ledger = controls.deployment.ledger
+    return {"watches": told_cloud_watches(ledger, list_cloud_watches(ledger))}
 
 
 def show_watch(controls: Controls, asked: Asked) -> dict[str, Any]:
     """Return a watch, what it passed over last, and how far its scan is."""
     ledger = controls.deployment.ledger
     kept = read_cloud_watch(ledger, asked.path["name"])
-    name = kept.watch.name
-    return {**watch_facts(kept), "remark": read_remark(ledger, name), "scan": read_scan(ledger, name)}
+    return {**_told(controls, kept), "scan": read_scan(ledger, kept.watch.name)}
+
+
+def add_watch(controls: Controls, asked: Asked) -> dict[str, Any]:
+    """Keep the watch in the body, if there is none of its name.
+
+    Raises:
+        InputError: it cannot be read or does not serve, or there is one of its name.
+        ModelError: its model is not registered.
+    """
+    return _told(controls, keep_cloud_watch(controls, asked.body, "watch", replaces=False))
 
 
 def put_watch(controls: Controls, asked: Asked) -> dict[str, Any]:
@@ -43,24 +54,38 @@ def put_watch(controls: Controls, asked: Asked) -> dict[str, Any]:
         document = {"name": name, **document}
         if document["name"] != name:
             raise InputError(f"watch: expected the name of the address, {name!r}, found {document['name']!r}")
-    return watch_facts(keep_cloud_watch(controls, document, "watch", replaces=True))
+    return _told(controls, keep_cloud_watch(controls, document, "watch", replaces=True))
+
+
+def check_item(controls: Controls, asked: Asked) -> dict[str, Any]:
+    """Return which watches the Item in the body matches, or what the one in the address says; nothing is run.
+
+    Raises:
+        ItemError: it is none.
+    """
+    if not isinstance(asked.body, Mapping) or asked.body.get("type") != "Feature":
+        raise ItemError("body: expected a STAC Item (a GeoJSON Feature), found something else")
+    ledger, name = controls.deployment.ledger, asked.path.get("name")
+    kept = list_cloud_watches(ledger) if name is None else [read_cloud_watch(ledger, name)]
+    results = told_tests(examine_on_stack(controls.deployment, kept, asked.body))
+    return {"results": results} if name is None else results[0]
 
 
 def pause_watch(controls: Controls, asked: Asked) -> dict[str, Any]:
     """Pause a watch; with `paused=false` let it go on."""
     is_paused = is_said(asked, "paused", usual=True)
-    return watch_facts(pause_kept_watch(controls, asked.path["name"], is_paused=is_paused))
+    return _told(controls, pause_kept_watch(controls, asked.path["name"], is_paused=is_paused))
 
 
 def resume_watch(controls: Controls, asked: Asked) -> dict[str, Any]:
     """Let a paused watch go on."""
-    return watch_facts(pause_kept_watch(controls, asked.path["name"], is_paused=False))
+    return _told(controls, pause_kept_watch(controls, asked.path["name"], is_paused=False))
 
 
 def delete_watch(controls: Controls, asked: Asked) -> dict[str, Any]:
     """Forget a watch."""
     remove_kept_watch(controls, asked.path["name"])
-    return {"removed": asked.path["name"]}
+    return {}
 
 
 def scan_for_watch(controls: Controls, asked: Asked) -> dict[str, Any]:
@@ -94,10 +119,8 @@ def show_backfills(controls: Controls, asked: Asked) -> dict[str, Any]:
     return {"backfills": [backfill_facts(one) for one in list_backfills(controls, asked.path["name"])]}
 
 
-def watch_facts(kept: CloudWatch) -> dict[str, Any]:
-    """Return a watch for JSON."""
-    times = {"created": stamp(kept.created), "updated": stamp(kept.updated)}
-    return {"name": kept.watch.name, "is_paused": kept.is_paused, **times, "document": watch_json(kept.watch)}
+def _told(controls: Controls, kept: CloudWatch) -> dict[str, Any]:
+    return told_cloud_watches(controls.deployment.ledger, [kept])[0]
 
 
 def _moment(value: Any, name: str) -> float:

@@ -1,11 +1,10 @@
-"""The watches of a deployment as a user's machine asks for them: told like those of a ledger, applied, surveyed."""
+"""The watches of a deployment as a user's machine asks for them: told with their next firing, applied, surveyed."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from geodl_core.aws.ledger.ledger import DAY_S, DynamoLedger
-from geodl_core.aws.ledger.watches import CloudWatch, read_cloud_watch, read_remark, read_rows, read_scan
+from geodl_core.aws.ledger.ledger import DynamoLedger
+from geodl_core.aws.ledger.watches import read_cloud_watch, read_rows, read_scan
 from geodl_core.aws.site.executions import Deployment
 from geodl_core.aws.site.model_index import ModelCache, model_finder, resolve_model
 from geodl_core.aws.site.stack import Stack, stack_deployment
@@ -16,13 +15,12 @@ from geodl_core.domain.scan.estimate import Rates
 from geodl_core.domain.scan.windows import Kind, Window, scan_window
 from geodl_core.domain.watch.loops import Lookup
 from geodl_core.domain.watch.match import index_watches, match_item
-from geodl_core.domain.watch.watch import Source, Watch, watch_json
+from geodl_core.domain.watch.watch import Source, Watch
 from geodl_core.errors import InputError, ItemError, QueryError
 from geodl_core.service.scans.backfill import Survey, survey_with
 from geodl_core.service.scans.scan_watch import Listen, Pause
 from geodl_core.service.scans.scheduler import next_firing
 from geodl_core.service.watches.existing import Applied, Searched, candidates
-from geodl_core.service.watches.tested import KeptWatch, Tested, ask_watches
 from geodl_core.service.watches.verdict import decide, shown_name
 
 PAGE = 100
@@ -40,46 +38,17 @@ def stack_controls(stack: Stack) -> Controls:
     return open_controls(deployment, *names)
 
 
-def told_cloud_watches(ledger: DynamoLedger, kept: Sequence[CloudWatch]) -> list[dict[str, Any]]:
-    """Return watches as `service.routes.watches_api.told_watches` tells of those of a ledger.
+def next_cron(watch: Watch, now: float) -> float | None:
+    """Return when a watch's cron fires next, seconds since 1970; None where it has none.
 
-    `runs_today` is None where a watch has no brake: nobody counts them. `next_at` is that of a cron; when a rate fires
-    Scheduler alone knows.
-
-    Raises:
-        CatalogError: the table does not answer.
+    When a rate fires Scheduler alone knows.
     """
-    now, runs = ledger.clock(), _braked_today(ledger, kept)
-    told = []
-    for one in kept:
-        watch, remark = one.watch, read_remark(ledger, one.watch.name)
-        document = watch_json(watch)
-        if watch.aoi is not None:
-            document["aoi"] = json.loads(watch.aoi)
-        facts = {
-            "is_paused": one.is_paused,
-            "runs_today": runs.get(watch.name),
-            "created": one.created,
-            "updated": one.updated,
-        }
-        next_at = None if one.is_paused else _next_at(watch, now)
-        told.append({"watch": document, **facts, "next_at": next_at, "last_problem": remark})
-    return told
-
-
-def examine_on_stack(deployment: Deployment, kept: Sequence[CloudWatch], item: Mapping[str, Any]) -> list[Tested]:
-    """Return what watches of a deployment say of an Item, which need not be in its catalog.
-
-    Items that it was derived from are looked for among the deployment's results, as where it is published.
-
-    Raises:
-        UnavailableError: something does not answer.
-    """
-    ledger = deployment.ledger
-    runs = _braked_today(ledger, kept)
-    watches = [KeptWatch(one.watch, one.is_paused, runs.get(one.watch.name, 0)) for one in kept]
-    find = model_finder(deployment.s3, deployment.bucket, ModelCache(), ledger.clock)
-    return ask_watches(watches, item, results_lookup(deployment), find)
+    if watch.mode != "schedule" or watch.schedule is None or watch.schedule.cron is None:
+        return None
+    try:
+        return next_firing(watch.schedule, now, None)
+    except InputError:
+        return None
 
 
 def apply_on_stack(controls: Controls, catalog: Searched, name: str, *, is_dry: bool = False) -> Iterator[Applied]:
@@ -150,15 +119,6 @@ def known_cloud_runs(ledger: DynamoLedger, ids: Sequence[str]) -> set[str]:
     return {str(row["id"]) for row in rows}
 
 
-def _braked_today(ledger: DynamoLedger, kept: Sequence[CloudWatch]) -> dict[str, int]:
-    """Return how many runs of each watch with a brake count for today (UTC); of others nobody counts them."""
-    day = int(ledger.clock() // DAY_S)
-    keys = {one.watch.name: f"BRAKE#{one.watch.name}#{day}" for one in kept if one.watch.max_runs_per_day}
-    rows = read_rows(ledger, [{"pk": key, "sk": "BRAKE"} for key in keys.values()])
-    runs = {str(row["pk"]): int(row["runs"]) for row in rows}
-    return {name: runs.get(key, 0) for name, key in keys.items()}
-
-
 def _apply(
     deployment: Deployment, pair: tuple[Watch, Mapping[str, Any]], ways: tuple[Lookup, Any], is_dry: bool
 ) -> Iterator[Applied]:
@@ -182,12 +142,3 @@ def _placed(deployment: Deployment, order: Order, watch: Watch, is_dry: bool) ->
         taken = take_order(deployment, order, brakes_of([watch]).get(watch.name))
         run_id, is_new = taken.run_id, taken.is_new
     return Applied(shown_name(order.item), run_id, is_new)
-
-
-def _next_at(watch: Watch, now: float) -> float | None:
-    if watch.mode != "schedule" or watch.schedule is None or watch.schedule.cron is None:
-        return None
-    try:
-        return next_firing(watch.schedule, now, None)
-    except InputError:
-        return None
