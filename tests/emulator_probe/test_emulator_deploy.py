@@ -91,7 +91,7 @@ def test_a_new_deployment_is_planned_and_executed(checkout):
         f"stack {name} is deployed",
         f"bucket     {name}-files",
         "next",
-        f"  geodl model add landcover.emd --store s3://{name}-files",
+        f"  geodl model add landcover.emd --stack {name}",
         f"  geodl watch add watch.yaml --stack {name}",
         f"  geodl aws status --stack {name}",
     ]

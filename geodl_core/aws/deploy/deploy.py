@@ -160,7 +160,7 @@ def require_images(chosen: Mapping[str, str]) -> list[str]:
 def next_steps(stack: Stack, models: Iterable[str]) -> list[str]:
     """Return the commands that a person types after a deployment."""
     option = "" if stack.name == "geodl" else f" --stack {stack.name}"
-    steps = [] if list(models) else [f"geodl model add landcover.emd --store s3://{stack.bucket}"]
+    steps = [] if list(models) else [f"geodl model add landcover.emd --stack {stack.name}"]
     steps.append(f"geodl watch add watch.yaml --stack {stack.name}")
     steps += [f"geodl publish item.json --stack {stack.name}"] if stack.items_topic else []
     steps.append(f"geodl aws status{option}")
