@@ -34,6 +34,8 @@ class Settings:
     """`GEODL_DEBUG`: show where an unexpected error came from."""
     token: str | None = field(default=None, repr=False)
     """`GEODL_TOKEN`: shown to the server that a command talks to."""
+    stack: str | None = None
+    """`GEODL_STACK`: deployment on AWS that `--stack` names otherwise."""
     access: Access = field(default_factory=Access)
     """`GEODL_SERVICE`, `GEODL_ALLOW_HOSTS`, `GEODL_REQUESTER_PAYS`, `GEODL_ANONYMOUS`, `GEODL_ASSET_SCHEMES`,
     `GEODL_PC_URL`, `GEODL_PC_KEY`: how assets are reached."""
@@ -49,6 +51,7 @@ class Settings:
             provider=env.get("GEODL_PROVIDER") or "auto",
             is_debugging=_is_on(env, "GEODL_DEBUG"),
             token=env.get("GEODL_TOKEN") or None,
+            stack=env.get("GEODL_STACK") or None,
             access=_access(env),
         )
 

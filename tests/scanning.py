@@ -134,6 +134,8 @@ class Waits:
 
     def __init__(self, ledger=None):
         self.seconds = []
+        self.why = []
 
-    def __call__(self, seconds):
+    def __call__(self, seconds, why=""):
         self.seconds.append(seconds)
+        self.why.append(why)

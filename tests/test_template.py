@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from geodl_core.aws.deploy.deploy import TAG, hour_usd
+from geodl_core.catalog.pgstac.connections import SETTING
 from geodl_core.errors import GeodlError, UnavailableError
 
 ROOT = Path(__file__).parents[1]
@@ -95,6 +97,16 @@ def test_retries_spread_out(state):
         assert retry["JitterStrategy"] == "FULL"
         assert retry["MaxAttempts"] <= 12
         assert retry["MaxDelaySeconds"] <= 300
+
+
+@pytest.mark.parametrize("name", ["MergeRaster", "MergeVector"])
+def test_a_merge_that_a_function_has_no_room_for_becomes_a_job(name):
+    """Too little time, memory or disk in a function is not the end of a run: a job of Batch merges."""
+    state = yaml.safe_load((ROOT / "infra" / "scene.asl.yaml").read_text())["States"][name]
+    first, other = state["Catch"]
+    assert (first["Next"], other["Next"]) == ("MergeJob", "Failed")
+    no_time, no_memory = {"Sandbox.Timedout", "Lambda.Unknown"}, {"Runtime.OutOfMemory", "OutOfMemoryError"}
+    assert {*no_time, *no_memory, "StoreError"} <= set(first["ErrorEquals"])
 
 
 @pytest.mark.parametrize("path", MACHINES, ids=lambda path: path.name)
@@ -182,10 +194,74 @@ def test_what_is_kept_outlives_what_names_it():
     assert TEMPLATE["Parameters"]["OrderDays"]["Default"] > TEMPLATE["Parameters"]["WorkDays"]["Default"]
 
 
-def test_everything_carries_the_stack_s_tag():
-    """Buckets, tables, queues, topics, secrets, machines and groups say whose they are."""
-    kinds = ("S3::Bucket", "DynamoDB::Table", "SQS::Queue", "SNS::Topic", "SecretsManager::Secret", "Batch::JobQueue",
-             "Batch::ComputeEnvironment", "Batch::JobDefinition", "RDS::DBCluster", "EC2::SecurityGroup")  # fmt: skip
-    for name, one in RESOURCES.items():
-        if one["Type"].removeprefix("AWS::") in kinds and name != "EndpointsGroup":
-            assert "geodl:stack" in json.dumps(one["Properties"].get("Tags")), name
+def test_what_costs_carries_the_stack_s_tag():
+    """What is billed says whose it is, whoever deploys; machines that Batch starts, too."""
+    kinds = ("S3::Bucket", "DynamoDB::Table", "SQS::Queue", "SNS::Topic", "SecretsManager::Secret", "Logs::LogGroup",
+             "CloudWatch::Alarm", "EC2::VPC", "EC2::VPCEndpoint", "EC2::SecurityGroup", "RDS::DBCluster",
+             "RDS::DBInstance", "RDS::DBProxy", "Batch::JobQueue", "Batch::ComputeEnvironment", "Batch::JobDefinition",
+             "Serverless::StateMachine")  # fmt: skip
+    found = [(name, one) for name, one in RESOURCES.items() if one["Type"].removeprefix("AWS::") in kinds]
+    assert {one["Type"].removeprefix("AWS::") for _, one in found} == set(kinds)
+    for name, one in found:
+        assert TAG in json.dumps(one["Properties"].get("Tags")), name
+    for kind in ("Function", "HttpApi"):
+        assert TAG in TEMPLATE["Globals"][kind]["Tags"]
+    for name in ("SpotMachines", "OnDemandMachines"):
+        assert TAG in RESOURCES[name]["Properties"]["ComputeResources"]["Tags"]
+    assert TAG in json.dumps(RESOURCES["Machine"]["Properties"]["LaunchTemplateData"]["TagSpecifications"])
+    managed = RESOURCES["ManagedMachines"]["Properties"]["ComputeResources"]["ManagedInstancesProvider"]
+    assert managed["PropagateTags"] == "CAPACITY_PROVIDER"
+    jobs = [one["Properties"] for one in RESOURCES.values() if one["Type"] == "AWS::Batch::JobDefinition"]
+    assert all(job["PropagateTags"] for job in jobs)
+    assert TAG in json.dumps(RESOURCES["Budget"]["Properties"]["Budget"]["CostFilters"])
+
+
+def test_a_budget_has_somebody_to_tell():
+    """BudgetUsd without AlarmEmail is refused, and not forgotten."""
+    rule = TEMPLATE["Rules"]["BudgetNeedsSomebody"]
+    assert rule["RuleCondition"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "BudgetUsd"}, "0"]}]}
+    assert rule["Assertions"][0]["Assert"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "AlarmEmail"}, ""]}]}
+
+
+def test_what_reads_scenes_reaches_private_hosts():
+    """With VpcId and AllowHosts: what may read scenes stands in the network of jobs, which may call any port."""
+    condition, reads = "ReadsPrivateHosts", {"Ref": "SceneBuckets"}
+    for name, properties in FUNCTIONS.items():
+        place = properties.get("VpcConfig", {}).get("Fn::If", [""])
+        assert (place[0] == condition) == (str(reads) in str(properties["Policies"])), name
+        if place[0] == condition:
+            assert place[1] == {"SecurityGroupIds": [{"Ref": "JobsGroup"}], "SubnetIds": {"Ref": "SubnetIds"}}
+    when, private, public = RESOURCES["JobsGroup"]["Properties"]["SecurityGroupEgress"]["Fn::If"]
+    assert when == condition
+    assert [(one["FromPort"], one["ToPort"]) for one in private] == [(1, 65535)]
+    assert [(one["FromPort"], one["ToPort"]) for one in public] == [(443, 443), (80, 80)]
+
+
+def test_a_proxy_sets_what_sessions_want():
+    """A session that finds its settings sets none, and the proxy may share its connection."""
+    pool = RESOURCES["ProxyTargets"]["Properties"]["ConnectionPoolConfigurationInfo"]
+    assert pool["InitQuery"] == SETTING
+
+
+def test_machines_on_demand_can_be_left_out():
+    """MaxOnDemandVcpus=0 is no environment, and queues have the one on Spot alone."""
+    assert RESOURCES["OnDemandMachines"]["Condition"] == "OnDemandToo"
+    for name in ("ShardQueue", "UrgentQueue"):
+        _, order, _ = RESOURCES[name]["Properties"]["ComputeEnvironmentOrder"]["Fn::If"]
+        second = {"Order": 2, "ComputeEnvironment": {"Ref": "OnDemandMachines"}}
+        assert order[1] == {"Fn::If": ["OnDemandToo", second, {"Ref": "AWS::NoValue"}]}
+
+
+def test_a_machine_s_price_is_that_of_the_defaults():
+    """Who deploys without `geodl deploy`, and changes nothing, has the price of the machines that are deployed."""
+    defaults = {name: str(one.get("Default", "")) for name, one in TEMPLATE["Parameters"].items()}
+    assert float(defaults["GpuHourUsd"]) == round(hour_usd(defaults), 4)
+
+
+def test_alarms_hear_of_a_single_failure():
+    """One run that fails is told, and a dear kilometre also where scenes come seldom; CloudWatch looks back a day."""
+    failed, dear = (RESOURCES[f"{name}Alarm"]["Properties"] for name in ("FailedRuns", "Cost"))
+    assert failed["Threshold"] == {"Ref": "AlarmFailedRuns"}
+    assert TEMPLATE["Parameters"]["AlarmFailedRuns"]["Default"] == 1
+    assert dear["Period"] * dear["EvaluationPeriods"] == 86_400
+    assert dear["DatapointsToAlarm"] < dear["EvaluationPeriods"]

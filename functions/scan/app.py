@@ -25,5 +25,6 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Scan: {watch} or {watch, backfill, since, until, number} → what was found, and whether that was all."""
     turn = Turn(lambda: context.get_remaining_time_in_millis() / 1000, time.sleep)
     scanned = scan_stage(DEPLOYMENT, KNOWN, event, turn)
-    metrics.add_metric("ItemsFound", MetricUnit.Count, scanned["found"])
+    for name, key in (("ItemsFound", "found"), ("RunsOrdered", "ordered"), ("RunsStarted", "started")):
+        metrics.add_metric(name, MetricUnit.Count, scanned[key])
     return scanned

@@ -28,7 +28,11 @@ CONTROLS = open_controls(DEPLOYMENT, AWS.schedule_group, AWS.schedule_role, AWS.
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
     """Sweep, or end the run of an execution that was stopped: {detail: {name}}; return how many of what."""
     if event.get("source") == "aws.states":
-        return {"ended": int(end_stopped(DEPLOYMENT, str(event["detail"]["name"])))}
+        ended = int(end_stopped(DEPLOYMENT, str(event["detail"]["name"])))
+        metrics.add_metric("RunsFailed", MetricUnit.Count, ended)
+        return {"ended": ended}
     swept = asdict(sweep(DEPLOYMENT))
+    metrics.add_metric("RunsStarted", MetricUnit.Count, swept["started"])
+    metrics.add_metric("RunsFailed", MetricUnit.Count, swept["ended"])
     metrics.add_metric("RunsStuck", MetricUnit.Count, sum(swept[name] for name in ("ended", "restarted", "stalled")))
     return swept | asdict(tend(CONTROLS))

@@ -71,7 +71,10 @@ def choose_model(models: Sequence[dict[str, Any]], reference: str) -> dict[str, 
     named = [item for item in models if name in (name_of(item), item["id"]) or slug(name) == name_of(item)]
     if not named:
         known = ", ".join(dict.fromkeys(name_of(item) for item in models)) or "none at all"
-        raise ModelError(f"no registered model {name}; there are: {known}", hint="geodl model list shows all of them")
+        raise ModelError(
+            f"no registered model {name}; there are: {known}",
+            hint="geodl model list shows all of them; --stack NAME those of a deployment",
+        )
     if not version:
         return named[0]
     found = matching_versions(named, version)

@@ -55,6 +55,7 @@ def logs(run_id: str, follow: bool, as_json: bool, **options: str) -> None:
     seen: set[str] = set()
     with opened_stack(options["stack"]) as (stack, deployment):
         run = find_run(deployment.ledger, run_id)
+        _require_shard(run, wanted.shard)
         while True:
             lines = _lines(stack, deployment, run, wanted)
             _print(lines, seen, as_json=as_json)
@@ -69,6 +70,13 @@ def logs(run_id: str, follow: bool, as_json: bool, **options: str) -> None:
         raise InputError(f"run {run.id[:8]}: there are no lines", hint=_hint(run))
     if follow and not as_json:
         say(f"{run.state}{': ' + run.error['message'] if run.error else ''}")
+
+
+def _require_shard(run: "CloudRun", shard: int | None) -> None:
+    """Make sure that a run has a shard of this number; how many it has is known once it was planned."""
+    if shard is not None and run.shards and shard >= run.shards:
+        many = "1 shard" if run.shards == 1 else f"{run.shards:,} shards"
+        raise InputError(f"--shard {shard}: the run has {many}", hint="shards are counted from 0")
 
 
 def _lines(stack: "Stack", deployment: "Deployment", run: "CloudRun", wanted: "Wanted") -> list["LogLine"]:

@@ -9,13 +9,16 @@ import click
 from geodl_core.cli.main import printable
 from geodl_core.cli.scan import CATALOG, opened, survey_there
 from geodl_core.cli.stack_option import meant_stack, opened_controls, stack_option
-from geodl_core.errors import InputError
+from geodl_core.errors import GeodlError, InputError
 
 if TYPE_CHECKING:
     from geodl_core.aws.watches.backfills import CloudBackfill
     from geodl_core.domain.scan.estimate import Rates
     from geodl_core.domain.scan.windows import Window
     from geodl_core.service.scans.backfill import Limits
+
+FAILURES = ("FAILED", "TIMED_OUT")
+"""States of a back-fill that has not done what it was asked for; one that was stopped was asked to stop."""
 
 
 @click.command("backfill", short_help="Order runs of a watch for a range of days.")
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 @click.option("--price", type=click.FloatRange(0), metavar="AMOUNT", help="Of an hour of a worker.")
 @click.option("--json", "as_json", is_flag=True, help="Print a document.")
 @click.option("--again", is_flag=True, help="With --stack: begin one that has ended anew.")
+@click.option("--stop", is_flag=True, help="With --stack: stop it, and the scenes that it runs.")
 @CATALOG
 @stack_option
 def backfill(
@@ -42,6 +46,7 @@ def backfill(
     price: float | None,
     as_json: bool,
     again: bool,
+    stop: bool,
     catalog: str | None,
     stack: str | None,
 ) -> None:
@@ -51,7 +56,8 @@ def backfill(
     max_runs_per_day, holds: what is beyond it starts on a later day.
 
     With --stack the deployment does it, in one execution for a watch and its days, however often that is asked for; the
-    command does not wait for it. --dry-run searches from here.
+    command does not wait for it. --stop stops it, and the scenes that it runs; --again goes on with all that is left.
+    --dry-run searches from here.
 
     \b
     Examples:
@@ -59,6 +65,7 @@ def backfill(
       geodl backfill fields --from 2025-03-01 --to 2025-10-31
       geodl backfill fields --from 2025-03-01 --to 2025-10-31 --limit 200 --max-runs 50
       geodl backfill fields --from 2025-03-01 --to 2025-10-31 --stack geodl
+      geodl backfill fields --from 2025-03-01 --to 2025-10-31 --stack geodl --stop
     """
     from geodl_core.domain.scan.estimate import Rates
     from geodl_core.domain.scan.windows import DAY_S, Window, read_day
@@ -68,6 +75,10 @@ def backfill(
     stack, rates = meant_stack(stack, catalog=catalog), Rates(rate, price)
     if again and stack is None:
         raise InputError("--again: expected --stack beside it", hint="here the same command begins anew by itself")
+    if stop and (again or dry_run):
+        raise InputError("--stop: expected neither --again nor --dry-run beside it")
+    if stop and stack is None:
+        raise InputError("--stop: expected --stack beside it", hint="here a back-fill is stopped with its command")
     if stack is None:
         asked = watch, window, rates if dry_run else Limits(limit, max_runs)
         _fill_here(catalog, asked, as_json)
@@ -77,7 +88,7 @@ def backfill(
     if dry_run:
         survey_there(stack, (watch, "backfill", window), rates, as_json)
     else:
-        _fill_there(stack, watch, window, again=again, as_json=as_json)
+        _fill_there(stack, (watch, window), "stop" if stop else "again" if again else "start", as_json)
 
 
 def _fill_here(catalog: str | None, asked: "tuple[str, Window, Rates | Limits]", as_json: bool) -> None:
@@ -90,31 +101,36 @@ def _fill_here(catalog: str | None, asked: "tuple[str, Window, Rates | Limits]",
     name, window, how = asked
     with opened(catalog) as services, ScanProgress(is_quiet=as_json) as progress:
         found = read_stored_watch(services.ledger, name).watch
-        whom = progress.listen, time.sleep
         if isinstance(how, Limits):
-            report = fill(services, found, window, how, whom)
+            report = fill(services, found, window, how, (progress.listen, time.sleep))
             progress.stop()
             print_report(found, report, as_json)
         else:
-            result = survey(services, (found, "backfill", window), how, whom)
+            result = survey(services, (found, "backfill", window), how, (progress.listen, progress.wait))
             progress.stop()
             print_survey((found, "backfill", window), result, as_json)
 
 
-def _fill_there(stack: str, watch: str, window: "Window", *, again: bool, as_json: bool) -> None:
-    from geodl_core.aws.watches.backfills import ENDED, backfill_facts, start_backfill
+def _fill_there(stack: str, asked: "tuple[str, Window]", verb: str, as_json: bool) -> None:
+    """Have a deployment start a back-fill, start it again or stop it, and tell how it does."""
+    from geodl_core.aws.watches.backfills import ENDED, backfill_facts, start_backfill, stop_backfill
 
-    found = start_backfill(opened_controls(stack)[1], watch, window, again=again)
+    controls, watch = opened_controls(stack)[1], asked[0]
+    if verb == "stop":
+        found = stop_backfill(controls, *asked)
+    else:
+        found = start_backfill(controls, *asked, again=verb == "again")
     if as_json:
         click.echo(json.dumps(backfill_facts(found), ensure_ascii=False))
-        return
-    click.echo(f"backfill {backfill_text(found)}")
-    if found.cause:
-        click.echo(f"cause    {printable(found.cause)}")
-    if found.status in ENDED:
-        click.echo("next     --again begins anew: what was run is not run again")
     else:
-        click.echo(f"next     the same command tells how it goes, as does geodl watch show {watch} --stack {stack}")
+        click.echo(f"backfill {backfill_text(found)}")
+        if found.cause:
+            click.echo(f"cause    {printable(found.cause)}")
+        tells = f"the same command tells how it goes, as does geodl watch show {watch} --stack {stack}"
+        again = "--again begins anew: what was run is not run again"
+        click.echo(f"next     {again if found.status in ENDED else tells}")
+    if found.status in FAILURES:
+        raise GeodlError(f"back-fill {found.name}: expected it done or under way, found it {found.status}")
 
 
 def backfill_text(found: "CloudBackfill") -> str:

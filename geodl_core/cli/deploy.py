@@ -122,7 +122,14 @@ def _wanted(source: "Source", name: str, options: Mapping[str, Any]) -> tuple["W
     Raises:
         InputError: something is missing in the account, or is not as the template wants it.
     """
-    from geodl_core.aws.deploy.deploy import choose_parameters, read_account, read_pairs, require_images, require_ready
+    from geodl_core.aws.deploy.deploy import (
+        choose_parameters,
+        choose_tags,
+        read_account,
+        read_pairs,
+        require_images,
+        require_ready,
+    )
     from geodl_core.aws.deploy.sam import Wanted
 
     given = read_pairs(options["parameters"], "--parameter")
@@ -133,11 +140,11 @@ def _wanted(source: "Source", name: str, options: Mapping[str, Any]) -> tuple["W
             given[parameter] = options[option]
     if given.get("CatalogUrl") and given.get("CatalogDsnSecret"):
         raise InputError("--catalog-url and --catalog-secret exclude one another: expected one of them")
+    tags = choose_tags(name, read_pairs(options["tags"], "--tag"))
     account = read_account()
     tell(f"account  {account.id}, {account.region}, as {account.caller}")
     told = require_ready(name)
-    chosen, tags = choose_parameters(source, given, told), read_pairs(options["tags"], "--tag")
-    wanted = Wanted(name, chosen, tags, account.repository(name))
+    wanted = Wanted(name, choose_parameters(source, given, told), tags, account.repository(name))
     for image in require_images(wanted.parameters):
         tell(f"note: whether {image} is there cannot be told: it does not lie in ECR")
     return wanted, told is None

@@ -7,7 +7,7 @@ import click
 
 from geodl_core.cli.lazy import LazyGroup
 from geodl_core.domain.place.href import scrub
-from geodl_core.errors import GeodlError, InferenceError
+from geodl_core.errors import GeodlError, InferenceError, InputError
 from geodl_core.settings import Settings, forget_ways_past_proxies, put_in_environment
 
 COMMANDS = {
@@ -80,7 +80,11 @@ def guarded(run: Callable[[], object]) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt) as stop:
+        if isinstance(stop.__context__, EOFError):
+            click.echo("error: expected an answer, found the end of the input; nothing was done", err=True)
+            click.echo("hint: --yes does not ask", err=True)
+            return InputError.exit_code
         click.echo("interrupted; the same command goes on where this one stopped", err=True)
         return INTERRUPTED
     except click.exceptions.Exit as stop:

@@ -32,9 +32,9 @@ COST_OPTIONS = (
     ),
     click.option("--prices", type=click.Path(path_type=Path), metavar="FILE", help=PRICES_HELP),
     click.option("--rate", type=click.FloatRange(min=0, min_open=True), metavar="PIXELS", help=RATE_HELP),
-    stack_option_for("Deployment whose limits and measured rate hold.", shown="template.yaml's"),
+    stack_option_for("Deployment whose limits, measured rate and models hold.", shown="template.yaml's"),
     click.option(
-        "--max-vcpus", type=click.IntRange(min=4), help="Of shards' machines; a job takes 4.  [default: as --stack]"
+        "--max-vcpus", type=click.IntRange(min=4), help="Of all shards' machines; a job takes 4.  [default: as --stack]"
     ),
     click.option("--spot/--on-demand", "is_spot", default=None, help="Machines' price.  [default: Spot]"),
     click.option(
@@ -131,6 +131,8 @@ def _setup(asked: "AskedJob", options: Mapping[str, Any]) -> "tuple[Setup, Rate]
     if "max_vcpus" in chosen:
         # As geodl deploy sets it.
         chosen["scenes_at_once"] = SCENES_A_JOB * (chosen["max_vcpus"] // JOB_VCPUS)
+        # All of them, so that what is asked about is what was said.
+        chosen["max_on_demand_vcpus"] = 0
     if options["rate"] is not None:
         rate = Rate(options["rate"], "as --rate says")
     return replace(setup, **chosen), rate
@@ -223,6 +225,9 @@ def duration(seconds: float) -> str:
 def machine_text(setup: "Setup") -> str:
     """Return what shards run on."""
     kind = "Fargate" if setup.is_fargate else setup.instance
+    more = setup.slots - setup.first_slots
+    if setup.is_spot and more:
+        return f"{kind}, {setup.first_slots} jobs at a time on Spot and {more} on demand"
     return f"{kind}, {'Spot' if setup.is_spot else 'on demand'}, {setup.slots} jobs at a time"
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # heavy: paid by the command, not by --help
     from geodl_core.io.package.package import ModelPackage
     from geodl_core.service.jobs.read_job import AskedJob
 
+DEPLOYED = "--stack NAME has both, where a deployment on AWS made it; else --model and --item say where they lie now"
 NAMED = "--item says where the source Item lies now"
 
 
@@ -82,6 +83,23 @@ def job_again(result: Mapping[str, Any], params: Mapping[str, Any], whereabouts:
     Raises:
         InputError: as its parts, or an Item is named for a mosaic of several.
     """
+    try:
+        return _job_again(result, params, whereabouts)
+    except InputError as error:
+        if whereabouts.stack is not None or not _may_be_deployed(result, params):
+            raise
+        raise type(error)(error.message, DEPLOYED) from error
+
+
+def _may_be_deployed(result: Mapping[str, Any], params: Mapping[str, Any]) -> bool:
+    """Say whether a result looks like one of a deployment: by its files, or by a model that is known by name alone."""
+    from geodl_core.service.jobs.model_source import names_registered
+
+    hrefs = [str(asset.get("href")) for asset in result["assets"].values()]
+    return names_registered(params["model"]) or any(href.startswith("s3://") for href in hrefs)
+
+
+def _job_again(result: Mapping[str, Any], params: Mapping[str, Any], whereabouts: Whereabouts) -> "AskedJob":
     from geodl_core.service.jobs.model_source import names_registered
     from geodl_core.service.jobs.read_job import job_of, with_item, with_items
 
@@ -102,17 +120,13 @@ def job_again(result: Mapping[str, Any], params: Mapping[str, Any], whereabouts:
 
 def _model(word: str, params: Mapping[str, Any], deployment: "Deployment | None") -> "tuple[ModelPackage, Model]":
     """Return a model by its word; a registered one is that of the deployment, where there is one."""
-    from geodl_core.engine.load_model import load_model
     from geodl_core.service.jobs.model_source import names_registered, open_model
 
     if deployment is None or not names_registered(word):
         return open_model(word, params["catalog"], is_strict=params["strict"])
-    from geodl_core.aws.site.model_index import resolve_model
-    from geodl_core.aws.site.registry import load_from_bucket
+    from geodl_core.aws.site.registry import open_from_bucket
 
-    reference = resolve_model(deployment.s3, deployment.bucket, word).reference
-    package = load_from_bucket(deployment.s3, deployment.bucket, reference)
-    return package, load_model(package)
+    return open_from_bucket(deployment.s3, deployment.bucket, word)
 
 
 def _kept_source(deployment: "Deployment", result: Mapping[str, Any], word: str) -> dict[str, Any] | None:

@@ -53,6 +53,7 @@ def retry(run_ids: tuple[str, ...], **options: Any) -> None:
       geodl runs retry 3f2a91c0
       geodl runs retry --state failed --since 1d
       geodl runs retry --where "error_class = 'StoreError'" --yes
+      geodl runs retry 3f2a91c0 --stack geodl
     """
     _change(RETRY, run_ids, options)
 
@@ -62,7 +63,7 @@ def retry(run_ids: tuple[str, ...], **options: Any) -> None:
 @with_options(MANY_OPTIONS)
 @with_options(PLACE_OPTIONS)
 def cancel(run_ids: tuple[str, ...], **options: Any) -> None:
-    """Stop runs that have not ended; workers notice within seconds.
+    """Stop runs that have not ended; workers notice within seconds, jobs of a deployment on AWS are ended.
 
     RUN is an id, or its first 8 characters; without one the options say which runs are meant.
 
@@ -70,6 +71,7 @@ def cancel(run_ids: tuple[str, ...], **options: Any) -> None:
     Examples:
       geodl runs cancel 3f2a91c0
       geodl runs cancel --state queued --watch fields --yes
+      geodl runs cancel 3f2a91c0 --stack geodl
     """
     _change(CANCEL, run_ids, options)
 

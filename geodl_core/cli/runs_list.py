@@ -37,7 +37,7 @@ AGES = ((172_800, 86_400, "d"), (7_200, 3_600, "h"), (120, 60, "m"), (0, 1, "s")
 @click.option("--json", "as_json", is_flag=True, help="Print all that is known of each run, as JSON.")
 @with_options(PLACE_OPTIONS)
 def list_(limit: int, as_json: bool, **options: Any) -> None:
-    """List runs, newest first.
+    """List runs, newest first; of a deployment on AWS those that changed last first.
 
     --where looks at: id, state, attempt, priority, watch, model, model_name, item, collection (of the Item),
     output_collection, result, result_collection, error_class, progress, shards, tiles, tiles_done, created, updated,
@@ -50,6 +50,7 @@ def list_(limit: int, as_json: bool, **options: Any) -> None:
       geodl runs list --watch fields --where "attempt > 1 and error_class = 'StoreError'"
       geodl runs list --where "created > TIMESTAMP('2026-05-14T00:00:00Z')" --json
       geodl runs list --server https://geodl.example.com
+      geodl runs list --stack geodl --state failed
     """
     from geodl_core.service.runs.access import chosen_runs
     from geodl_core.service.runs.facts import read_choice
@@ -98,6 +99,7 @@ def _cells(facts: Mapping[str, Any], now: float, width: int) -> tuple[str, ...]:
     share = max(0.0, 1 + (width - WIDTH) / 2 / sum(LONGEST.values()))
     most = {key: max(LEAST_NAME, int(count * share)) for key, count in LONGEST.items()}
     name, _, version = str(facts["model"]).partition("@")
+    done = progress(facts)
     cells = (
         facts["id"][:SHORT_ID],
         facts["state"] + (f" ({facts['attempt']})" if facts["attempt"] > 1 else ""),
@@ -105,7 +107,7 @@ def _cells(facts: Mapping[str, Any], now: float, width: int) -> tuple[str, ...]:
         shortened(facts["watch"] or "", most["watch"]),
         shortened(facts["item"]["id"], most["item"]),
         shortened(f"{name}@{version[:4]}" if version else name, most["model"]),
-        f"{progress(facts)} %",
+        "" if done is None else f"{done} %",
         error,
     )
     return tuple(printable(cell) for cell in cells)

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from geodl_core.cli.stack_option import meant_stack, opened_deployment, stack_option
 from geodl_core.domain.run.state import STATES
 from geodl_core.errors import InputError
 from geodl_core.settings import Settings
 
 if TYPE_CHECKING:
     from geodl_core.service.ledger.runs import RunFilter
-    from geodl_core.service.runs.access import Runs
+    from geodl_core.service.runs.access import LoggedRuns, Runs
 
 UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
-PLACE_OPTIONS = (
+HERE_OPTIONS = (
     click.option(
         "--catalog",
         metavar="PATH|URL",
@@ -26,6 +27,7 @@ PLACE_OPTIONS = (
     click.option("--server", metavar="URL", help="Of a `geodl serve`: ask it instead."),
     click.option("--token", metavar="TOKEN", help="For --server.  [env: GEODL_TOKEN]"),
 )
+PLACE_OPTIONS = (*HERE_OPTIONS, stack_option)
 CHOICE_OPTIONS = (
     click.option("--state", "states", multiple=True, type=click.Choice(STATES), help="Only these; repeatable."),
     click.option("--watch", metavar="NAME", help="That this watch asked for."),
@@ -41,7 +43,26 @@ def opened_runs(options: Mapping[str, Any]) -> Iterator["Runs"]:
     """Give the runs that the options of place mean.
 
     Raises:
-        InputError: both places are named, or one that is none.
+        InputError: several places are named, or one that is none.
+        CatalogError: they cannot be reached.
+    """
+    stack = meant_stack(options["stack"], catalog=options["catalog"], server=options["server"])
+    if stack is not None:
+        deployment = opened_deployment(stack)
+        from geodl_core.aws.operate.stack_runs import StackRuns
+
+        yield StackRuns(deployment)
+        return
+    with opened_here(options) as runs:
+        yield runs
+
+
+@contextmanager
+def opened_here(options: Mapping[str, Any]) -> Iterator["LoggedRuns"]:
+    """Give the runs of a catalog or of a server.
+
+    Raises:
+        InputError: both are named, or one that is none.
         CatalogError: they cannot be reached.
     """
     if options["server"]:

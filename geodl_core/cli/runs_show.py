@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from geodl_core.cli.job_options import with_options
-from geodl_core.cli.runs_options import PLACE_OPTIONS, opened_runs
+from geodl_core.cli.runs_options import HERE_OPTIONS, PLACE_OPTIONS, opened_here, opened_runs
+from geodl_core.cli.stack_option import note_stack
 
 PAUSE_S = 1.0
 """Between two looks for further lines."""
@@ -25,6 +26,7 @@ def show(run_id: str, as_json: bool, **options: Any) -> None:
     Examples:
       geodl runs show 3f2a91c0
       geodl runs show 3f2a91c0 --json
+      geodl runs show 3f2a91c0 --stack geodl
     """
     with opened_runs(options) as runs:
         facts = runs.read(run_id)
@@ -44,9 +46,9 @@ def show(run_id: str, as_json: bool, **options: Any) -> None:
 @click.argument("run_id", metavar="RUN")
 @click.option("-f", "--follow", is_flag=True, help="Go on until the run has ended.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON object a line.")
-@with_options(PLACE_OPTIONS)
+@with_options(HERE_OPTIONS)
 def logs(run_id: str, follow: bool, as_json: bool, **options: Any) -> None:
-    """Print what a run's workers said. RUN is an id, or its first 8 characters.
+    """Print what a run's workers said. RUN is an id, or its first 8 characters. Of a deployment: `geodl aws logs`.
 
     \b
     Examples:
@@ -55,8 +57,10 @@ def logs(run_id: str, follow: bool, as_json: bool, **options: Any) -> None:
     """
     from geodl_core.service.runs.facts import has_ended
 
+    if not options["server"]:
+        note_stack(options["catalog"], "geodl aws logs prints what a deployment's runs said")
     after = 0
-    with opened_runs(options) as runs:
+    with opened_here(options) as runs:
         while True:
             # Asked first: what is said before the end is then printed before it.
             facts = runs.read(run_id)
@@ -75,17 +79,22 @@ def _lines(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
 
     item, error, result = facts["item"], facts["error"], facts["result"]
     state = facts["state"] + (", computed anew" if facts["is_forced"] else "")
+    # Of a deployment whose bucket no longer has the order, or may not be read.
+    is_told = facts["options"] is not None
+    none = "none" if is_told else "not known"
+    share = progress(facts)
+    done = "not counted, " if share is None else f"{share} %, {facts['tiles_done']} of "
     found = [
         ("run", facts["id"]),
         ("state", f"{state}, attempt {facts['attempt']}"),
         ("item", "/".join(filter(None, (item["collection"], item["id"])))),
         ("model", facts["model"]),
-        ("options", json.dumps(facts["options"], ensure_ascii=False) if facts["options"] else "none"),
+        ("options", json.dumps(facts["options"], ensure_ascii=False) if facts["options"] else none),
         ("watch", facts["watch"] or "none"),
         ("priority", str(facts["priority"])),
-        ("output", facts["collection"] or "the model's own Collection"),
+        ("output", facts["collection"] or ("the model's own Collection" if is_told else none)),
         ("job", facts["job_id"] or "not planned yet"),
-        ("done", f"{progress(facts)} %, {facts['tiles_done']} of {facts['tiles']} tiles, {facts['shards']} shards"),
+        ("done", f"{done}{facts['tiles']} tiles, {facts['shards']} shards"),
     ]
     times = ((name, facts[name]) for name in ("created", "started", "finished"))
     found += [(name, _clock(at)) for name, at in times if at]

@@ -62,14 +62,13 @@ def scan(
     with opened(catalog) as services, ScanProgress(is_quiet=options["as_json"]) as progress:
         found = read_stored_watch(services.ledger, watch).watch
         window = _window(services, since, until)
-        whom = progress.listen, time.sleep
         if options["dry_run"]:
             window = window or next_window(services, found)
-            result = survey(services, (found, "scan", window), Rates(), whom)
+            result = survey(services, (found, "scan", window), Rates(), (progress.listen, progress.wait))
             progress.stop()
             print_survey((found, "scan", window), result, options["as_json"])
         else:
-            report = scan_watch(services, found, window, *whom)
+            report = scan_watch(services, found, window, progress.listen, time.sleep)
             progress.stop()
             print_report(found, report, options["as_json"])
 
@@ -84,7 +83,7 @@ def survey_there(stack: str, asked: "tuple[str, Kind, Window | None]", rates: "R
     _, controls = opened_controls(stack)
     found = read_cloud_watch(controls.deployment.ledger, name).watch
     with ScanProgress(is_quiet=as_json) as progress:
-        whom = progress.listen, time.sleep
+        whom = progress.listen, progress.wait
         looked_at, result = survey_on_stack(controls, (found, kind, window), rates, whom)
         progress.stop()
     print_survey((found, kind, looked_at), result, as_json, stack=stack)

@@ -76,6 +76,11 @@ class ScanProgress:
             self._last_line = time.monotonic()
             self._console.print(f"scanned {100 * report.share:.0f} %: {text}")
 
+    def wait(self, seconds: float, why: str) -> None:
+        """Say why nothing moves, and wait."""
+        self._console.print(f"note: {printable(why)}; asked again in {seconds:.0f} s")
+        time.sleep(seconds)
+
 
 def print_report(watch: Watch, report: ScanReport, as_json: bool) -> None:
     """Print what a scan did."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from geodl_core.cli.stack_option import note_stack
 from geodl_core.settings import Settings
 
 if TYPE_CHECKING:  # heavy: paid by a search, not by --help
@@ -71,6 +72,7 @@ def search(
         sortby=_sortby(sortby),
         limit=min(limit or PAGE, PAGE),
     )
+    note_stack(catalog, "--catalog names the STAC API of a deployment")
     with open_catalog(catalog or Settings.from_env().catalog, create=False) as opened:
         items = _found(opened, query, limit, shows_models=bool(collections or ids))
         if as_json:

@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from geodl_core.errors import InputError
+from geodl_core.settings import Settings
 
 if TYPE_CHECKING:  # heavy: paid by a command, not by --help
     from geodl_core.aws.site.executions import Deployment
@@ -54,6 +55,25 @@ def meant_stack(stack: str | None, **others: object) -> str | None:
     if click.get_current_context().get_parameter_source("stack") is ParameterSource.ENVIRONMENT:
         return None
     raise InputError(f"--stack and --{named[0].replace('_', '-')} exclude one another: expected one of them")
+
+
+def note_stack(catalog: str | None, hint: str) -> None:
+    """Say on standard error that a command that knows no deployments looks elsewhere than GEODL_STACK says.
+
+    Nothing is said where the command line names a catalog, or where the environment's is one of another machine.
+
+    Args:
+        catalog: that the command line names.
+        hint: what looks at a deployment instead.
+    """
+    from geodl_core.cli.main import printable
+    from geodl_core.domain.place.href import hide_secrets
+
+    settings = Settings.from_env()
+    if not settings.stack or catalog or settings.catalog.startswith(("http://", "https://")):
+        return
+    where = hide_secrets(settings.catalog)
+    click.echo(printable(f"note: GEODL_STACK is set; this looks at {where} here ({hint})"), err=True)
 
 
 def opened_deployment(name: str) -> "Deployment":

@@ -8,10 +8,12 @@ import click
 from geodl_core.cli.job_options import JOB_OPTIONS, MEANS_OPTIONS, places_of, with_options
 from geodl_core.cli.plan_cost import COST_OPTIONS, cost_report, require_place
 from geodl_core.cli.run import now, read_means
+from geodl_core.cli.stack_option import opened_deployment
 from geodl_core.settings import CATALOG_NAME, Settings
 
 if TYPE_CHECKING:
     from geodl_core.engine.plan_files import OpenPlan
+    from geodl_core.service.jobs.read_job import AskedJob
 
 
 @click.command()
@@ -37,6 +39,7 @@ def plan(items: tuple[str, ...], model: str, is_json: bool, **options: Any) -> N
       geodl plan item.json -m model.dlpk --shards 16 --to s3://bucket/jobs/one
       geodl plan item.json -m model.dlpk --calibrate --json
       geodl plan item.json -m model.dlpk --on aws --scenes 100000 --plot backfill.svg
+      geodl plan item.json -m landcover --on aws --stack geodl
     """
     from geodl_core.cli.report import plan_lines
     from geodl_core.domain.naming import output_collection_id
@@ -45,10 +48,9 @@ def plan(items: tuple[str, ...], model: str, is_json: bool, **options: Any) -> N
     from geodl_core.engine.plan_files import RunWishes, write_plan
     from geodl_core.engine.plan_mosaic import plan_items
     from geodl_core.engine.result_place import result_folder
-    from geodl_core.service.jobs.read_job import read_job
 
     require_place(options)
-    asked = read_job(items, model, options, places_of(options))
+    asked = _asked(items, model, options)
     means = read_means(options, asked.batch_size)
     sources = (asked.item, *asked.others)
     planned = plan_items(sources, asked.model, asked.arguments)
@@ -70,6 +72,20 @@ def plan(items: tuple[str, ...], model: str, is_json: bool, **options: Any) -> N
         click.echo(f"plan     {written}")
 
 
+def _asked(items: tuple[str, ...], model: str, options: dict[str, Any]) -> "AskedJob":
+    """Return the job of a command line; of a deployment that is named a registered model is its own."""
+    from geodl_core.service.jobs.model_source import names_registered
+    from geodl_core.service.jobs.read_job import job_of, read_job, with_items
+
+    if options["place"] is None or not options["stack"] or not names_registered(model):
+        return read_job(items, model, options, places_of(options))
+    deployment = opened_deployment(options["stack"])
+    from geodl_core.aws.site.registry import open_from_bucket
+
+    package, loaded = open_from_bucket(deployment.s3, deployment.bucket, model)
+    return with_items(job_of(package, loaded, options, places_of(options)), items, options["mosaic"])
+
+
 @click.command()
 @click.argument("plan")
 @click.argument("n", type=click.IntRange(min=0))
@@ -81,7 +97,8 @@ def plan(items: tuple[str, ...], model: str, is_json: bool, **options: Any) -> N
 def shard(plan: str, n: int, of: int, force: bool, quiet: bool, **options: Any) -> None:
     """Compute shard N of OF of a PLAN, counting from 0, and store its part beside the plan.
 
-    A part that is there and whole is left as it is, so that every retry is harmless.
+    A part that is there and whole is left as it is, so that every retry is harmless; of a plan that is merged already
+    nothing is computed.
 
     \b
     Examples:
@@ -90,6 +107,7 @@ def shard(plan: str, n: int, of: int, force: bool, quiet: bool, **options: Any) 
     """
     from geodl_core.cli.progress import RunProgress
     from geodl_core.domain.plan.plan import Shard
+    from geodl_core.engine.merge_plan import forget_merged
     from geodl_core.engine.plan_files import has_part, opened_plan, store_part, tasks_of
     from geodl_core.engine.plan_inputs import require_unchanged
     from geodl_core.engine.run_scene import Event, listener_of
@@ -101,10 +119,15 @@ def shard(plan: str, n: int, of: int, force: bool, quiet: bool, **options: Any) 
         if not force and has_part(opened, task):
             click.echo(f"present  part {n} of {of}: nothing was computed")
             return
+        if not force and _is_merged(opened):
+            click.echo(f"merged   beside {plan}: nothing was computed")
+            return
         require_unchanged(opened.planned.job, opened.planned.plan)
         progress.listen(Event("planned", opened.planned, task.header.tiles))
         means = read_means(options, options["batch_size"] or opened.document.batch_size)
         run_tasks(opened.planned, opened.package, means, [task], listener_of(progress.listen))
+        if force:
+            forget_merged(opened)
         store_part(opened, task)
     click.echo(f"computed part {n} of {of}: {task.header.tiles} tiles")
 
@@ -156,6 +179,15 @@ def register(plan: str, catalog: str | None, is_json: bool) -> None:
     else:
         click.echo(f"item     {item['collection']}/{item['id']}")
         click.echo(f"catalog  {hide_secrets(where)}")
+
+
+def _is_merged(opened: "OpenPlan") -> bool:
+    """Say whether a plan was merged; a deployment's, whose results lie elsewhere, has looked before it sent a shard."""
+    from geodl_core.engine.merge_plan import merged_before
+
+    if opened.document.results is not None:
+        return False
+    return merged_before(opened.location, opened.results, opened.planned.plan.job_id) is not None
 
 
 def _catalog_of(opened: "OpenPlan") -> str:

@@ -14,7 +14,7 @@ from geodl_core.engine.register_scene import Catalog, register_scene
 from geodl_core.engine.result_place import MERGED_NAME, PARTS, result_id
 from geodl_core.engine.write_scene import SceneFacts, facts_json, read_facts, result_files, scene_of, write_scene
 from geodl_core.errors import DataError, InputError
-from geodl_core.io.remote.objects import is_remote, join, object_size, read_object
+from geodl_core.io.remote.objects import delete, is_remote, join, object_size, read_object
 from geodl_core.io.store import write_bytes
 
 MOST_BYTES = 16 << 20
@@ -45,7 +45,7 @@ def merge_plan(opened: OpenPlan, shards: int | None, keeps_parts: bool) -> dict[
         RefusedError: a file may not be read, written or removed.
         StoreError: a file cannot be written.
     """
-    before = _merged_before(opened)
+    before = merged_before(opened.location, opened.results, opened.planned.plan.job_id)
     if before is not None:
         return dict(before.facts.counts)
     tasks = tasks_of(opened, shards)
@@ -74,7 +74,7 @@ def register_plan(opened: OpenPlan, catalog: Catalog, now: datetime) -> dict[str
         DataError: what merging left is damaged.
         CatalogError: the catalog does not take the Item.
     """
-    merged = _read_merged(opened)
+    merged = _read_merged(opened.location, opened.planned.plan.job_id)
     scene = scene_of(opened.planned, opened.origin, merged.facts, merged.files)
     item = register_scene(
         scene, opened.folder, catalog, now, base=opened.results if is_remote(opened.results) else None
@@ -83,14 +83,39 @@ def register_plan(opened: OpenPlan, catalog: Catalog, now: datetime) -> dict[str
     return item
 
 
-def _read_merged(opened: OpenPlan) -> Merged:
+def merged_before(location: str, results: str, job_id: str) -> Merged | None:
+    """Return what an earlier merge of a job left, where all its files are there still; else None.
+
+    Args:
+        location: folder or URL of the job's plan.
+        results: folder or URL of the result's files.
+        job_id: of the job; what was merged of another one does not serve it.
+
+    Raises:
+        RefusedError: a file may not be read.
+        StoreError: the store does not answer.
+    """
+    try:
+        merged = _read_merged(location, job_id)
+    except (InputError, DataError):
+        return None
+    is_whole = all(object_size(join(results, name)) == file.size_bytes for name, file in merged.files.items())
+    return merged if is_whole else None
+
+
+def forget_merged(opened: OpenPlan) -> None:
+    """Take away what an earlier merge left for registration, so that the next one merges anew."""
+    delete(join(opened.location, MERGED_NAME))
+
+
+def _read_merged(folder: str, job_id: str) -> Merged:
     """Return what merging left.
 
     Raises:
         InputError: it was not merged.
         DataError: it is damaged, or of another job.
     """
-    location = join(opened.location, MERGED_NAME)
+    location = join(folder, MERGED_NAME)
     try:
         found = json.loads(read_object(location, MOST_BYTES))
         facts = read_facts(found["facts"])
@@ -98,21 +123,11 @@ def _read_merged(opened: OpenPlan) -> Merged:
             str(name): StoredFile(f"./{name}", int(size), str(checksum))
             for name, (size, checksum) in found["files"].items()
         }
-        job_id = found["job_id"]
+        merged_id = found["job_id"]
     except InputError as error:
         raise InputError(f"{location}: {error.message}", hint="geodl merge PLAN makes it") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{location}: expected what geodl merge wrote, found something else ({error})") from error
-    if job_id != opened.planned.plan.job_id:
-        raise DataError(f"{location}: expected job {opened.planned.plan.job_id[:8]}, found {str(job_id)[:8]}")
+    if merged_id != job_id:
+        raise DataError(f"{location}: expected job {job_id[:8]}, found {str(merged_id)[:8]}")
     return Merged(facts, files)
-
-
-def _merged_before(opened: OpenPlan) -> Merged | None:
-    """Return what an earlier merge left, where all its files are there still."""
-    try:
-        merged = _read_merged(opened)
-    except (InputError, DataError):
-        return None
-    sizes = {name: object_size(join(opened.results, name)) for name in merged.files}
-    return merged if all(sizes[name] == file.size_bytes for name, file in merged.files.items()) else None

@@ -1,5 +1,6 @@
 """On AWS, when things go wrong: a run ends right, or `failed` with a cause that a person understands; others go on."""
 
+import json
 import os
 import signal
 import time
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deployed import SCENES, WAIT_SCALE, eventually, publish, result_files
+from deployed import SCENES, WAIT_SCALE, eventually, geodl, publish, result_files
 from incidents import (
     ended_run,
     jobs,
@@ -63,6 +64,12 @@ def mended_run(stack, healed, run):
 def attempts_of(job):
     """The exit code of each attempt of a job, or why there is none."""
     return [one["container"].get("exitCode", one["statusReason"][:8]) for one in job["attempts"]]
+
+
+def noted_rate(stack, run):
+    """What the ledger has of how long a shard of the run's model took."""
+    key = {"pk": {"S": f"RATE#{run['model']}"}, "sk": {"S": "RATE"}}
+    return stack.client("dynamodb").get_item(TableName=stack.outputs["Table"], Key=key)["Item"]
 
 
 @pytest.fixture
@@ -123,10 +130,13 @@ def test_a_job_without_memory_is_told_and_its_part_is_found_by_the_retry(hurt, m
 def test_a_worker_killed_before_it_reports_has_not_worked_in_vain(hurt, meadow, healed):
     """Killed between writing its part and reporting, the next attempt finds the part; the result is the same."""
     publish(hurt, meadow("whole"))
+    noted = noted_rate(hurt, ended_run(hurt, "whole"))
     healed.hurt("mute", shard=[{"kill": signal.SIGTERM}])
     publish(hurt, meadow("mute"))
     run = ended_run(hurt, "mute")
     require_once(hurt, run)
+    # Its last try says nothing of the model: it has computed nothing.
+    assert noted_rate(hurt, run) == noted
     (job,) = jobs(hurt, run)
     computed, present = logs(hurt, job)
     assert said(computed, "computed part 0 of 1")
@@ -228,6 +238,23 @@ def test_a_catalog_that_is_down_for_a_minute_delays_a_run_only(hurt, meadow, ser
     assert len(jobs(hurt, run)) == 1
 
 
+def test_a_run_that_could_not_register_computes_nothing_again(hurt, meadow):
+    """What an earlier attempt has merged is registered by the retry, without a job and without a merge."""
+    function, client = "geodl-register", hurt.client("lambda")
+    client.update_function_configuration(FunctionName=function, Handler="app.gone")
+    try:
+        publish(hurt, meadow("unregistered"))
+        run = ended_run(hurt, "unregistered")
+    finally:
+        client.update_function_configuration(FunctionName=function, Handler="app.handler")
+    require_failed(hurt, run)
+    retry(hurt, run)
+    again = ended_run(hurt, "unregistered", attempt=2)
+    assert (again["state"], states(hurt, again)) == ("succeeded", [*FAILED, *ONCE])
+    eventually(lambda: steps(hurt, again, attempt=2) == ["Plan", "IsThere", "Register", "Done"])
+    assert (len(jobs(hurt, again)), len(results_of(hurt, "unregistered"))) == (1, 1)
+
+
 @pytest.mark.usefixtures("bystander")
 def test_a_scene_whose_file_vanished_is_told_before_anything_is_computed(hurt, meadow):
     """Planning fails, once, and names the file."""
@@ -238,6 +265,9 @@ def test_a_scene_whose_file_vanished_is_told_before_anything_is_computed(hurt, m
     assert (run["state"], run["error"]["class"]) == ("invalid", "ItemError")
     assert said(run["error"]["message"], f"asset image: s3://{SCENES}/vanished/scene.tif is not there")
     assert (steps(hurt, run), jobs(hurt, run)) == (["Plan", "Failed", "End"], [])
+    told = [json.loads(line) for line in geodl(hurt, "aws", "logs", run["id"][:8], "--json").splitlines()]
+    assert {line["source"] for line in told} >= {"ingest", "plan", "fail"}
+    assert said("\n".join(line["text"] for line in told if line["source"] == "fail"), "vanished/scene.tif is not there")
 
 
 def test_a_scene_whose_file_vanishes_under_way_is_told(hurt, meadow, healed):

@@ -33,12 +33,23 @@ def main() -> None:
         distributed_map,
         http_api,
         lambdas,
+        log_filters,
         permissions,
         result_writer,
         state_machines,
     )
 
-    parts = (lambdas, batch, state_machines, result_writer, distributed_map, cloudformation, http_api, permissions)
+    parts = (
+        lambdas,
+        batch,
+        state_machines,
+        result_writer,
+        distributed_map,
+        cloudformation,
+        http_api,
+        log_filters,
+        permissions,
+    )
     for part in parts:
         part.install(told)
     app.main()

@@ -8,6 +8,7 @@ import pytest
 import requests
 from starlette.testclient import TestClient
 
+from geodl_core.aws.api import small_pages
 from geodl_core.aws.api.api_app import create_api
 from geodl_core.aws.api.judge import judge
 from geodl_core.aws.site.catalogs import catalog_opener
@@ -92,6 +93,52 @@ def test_a_private_catalog_asks_readers_too(make):
     assert api.get("/healthz").status_code == 200
 
 
+def pages(api, body):
+    """The ids of each page of a search, and the sizes of the answers."""
+    found, sizes = [], []
+    while body is not None:
+        answer = api.post("/search", json=body)
+        assert answer.status_code == 200
+        found.append([item["id"] for item in answer.json()["features"]])
+        sizes.append(len(answer.content))
+        body = next((link["body"] for link in answer.json()["links"] if link["rel"] == "next"), None)
+    return found, sizes
+
+
+def test_a_page_ends_before_it_is_larger_than_an_answer(make, monkeypatch):
+    """Whatever `limit` says, a page has the Items that fit, one at least; all of them come, once, forwards and back."""
+    monkeypatch.setattr(small_pages, "MOST_ITEMS", 20)
+    monkeypatch.setattr(small_pages, "PAGE_BYTES", 60_000)
+    api = make()
+    api.post("/collections", json=make_collection("c"), headers=bearer("writer"))
+    for number in range(30):
+        # Small ones, large ones, and one that is larger than a page.
+        text = "ä" * (100_000 if number == 17 else 5_000 if number > 9 else 10)
+        item = make_item(f"i{number:02}", datetime=f"2025-01-{number + 1:02}T00:00:00Z", text=text)
+        assert api.post("/collections/c/items", json=item, headers=bearer("writer")).status_code == 201
+    search = {"collections": ["c"], "limit": 10_000, "sortby": [{"field": "datetime", "direction": "asc"}]}
+    found, sizes = pages(api, search)
+    assert [name for page in found for name in page] == [f"i{number:02}" for number in range(30)]
+    assert all(size <= 60_000 for page, size in zip(found, sizes, strict=True) if len(page) > 1)
+    assert ["i17"] in found
+    assert 10 <= len(found[0]) <= 20
+    last = api.post("/search", json=search).json()
+    for _ in found[1:]:
+        last = api.post("/search", json=next(x["body"] for x in last["links"] if x["rel"] == "next")).json()
+    back = [[item["id"] for item in last["features"]]]
+    while before := next((link["body"] for link in last["links"] if link["rel"] == "prev"), None):
+        last = api.post("/search", json=before).json()
+        back.insert(0, [item["id"] for item in last["features"]])
+    assert [name for page in back for name in page] == [f"i{number:02}" for number in range(30)]
+
+
+def test_bodies_are_refused_before_lambda_does(make):
+    """A body that Lambda would not take gets an answer that says how large one may be."""
+    item = make_item("i", text="x" * (5 << 20))
+    answer = make().post("/collections/c/items", json=item, headers=bearer("writer"))
+    assert answer.status_code == 413
+
+
 def test_tokens_of_a_secret(cloud):
     """Tokens are read from their secret, and again after some minutes; one that is no list is refused unseen."""
 
@@ -116,6 +163,10 @@ def test_tokens_of_a_secret(cloud):
             "postgresql://u:p%40ss%2Fw@h:5433/d",
         ),
         ('{"username": "u", "password": "p", "host": "h"}', "postgresql://u:p@h:5432/postgres"),
+        (
+            '{"engine": "postgres", "username": "u", "password": "p", "host": "h", "port": 5432, "dbname": "d"}',
+            "postgresql://u:p@h:5432/d?sslmode=require",
+        ),
     ],
 )
 def test_the_catalogs_address_of_a_secret(text, address):

@@ -9,17 +9,18 @@ from test_aws_scan import TEMPLATE, Pages, endless
 
 from controls import controls_of, scheduled
 from earth_search import EarthSearch, Manners
+from geodl_core.aws.ledger.ledger import move_run, read_run
 from geodl_core.aws.ledger.watches import pause_cloud_watch, put_cloud_watch, read_scan, remove_cloud_watch
 from geodl_core.aws.site.documents import write_document
-from geodl_core.aws.site.executions import execution_arn
+from geodl_core.aws.site.executions import execution_arn, start_run
 from geodl_core.aws.site.layout import model_item_url
 from geodl_core.aws.steps.ingest import Known
 from geodl_core.aws.steps.scan import Turn, scan_stage
-from geodl_core.aws.steps.sweep import sweep
+from geodl_core.aws.steps.sweep import end_stopped, sweep
 from geodl_core.aws.steps.tend import MOST_RESUMED, STALLED_S, tend
-from geodl_core.aws.watches.backfills import backfill_key_of, list_backfills, start_backfill
+from geodl_core.aws.watches.backfills import backfill_key_of, list_backfills, start_backfill, stop_backfill
 from geodl_core.domain.scan.windows import Window
-from geodl_core.errors import InputError, UnavailableError
+from geodl_core.errors import AbsentError, InputError, UnavailableError
 from scanning import MODEL, NOW, Waits, scenes, watch_of
 
 DAY_S = 86_400
@@ -66,6 +67,22 @@ def test_one_that_has_ended_is_begun_anew_where_asked(controls):
     assert (second.status, second.name == first.name) == ("RUNNING", False)
     assert len(executions(controls)) == 2
     assert list_backfills(controls, "w") == [second]
+
+
+def test_one_is_stopped_by_its_days(controls, cloud):
+    """It is told as stopped, also when that is asked for again, and where its watch is gone; of others none is."""
+    started = start_backfill(controls, "w", WINDOW)
+    other = start_backfill(controls, "w", Window(WINDOW.start - DAY_S, WINDOW.end))
+    with pytest.raises(AbsentError, match=r"watch w: no back-fill of 2\d{3}-"):
+        stop_backfill(controls, "w", Window(WINDOW.start, WINDOW.end + DAY_S))
+    remove_cloud_watch(cloud.ledger, "w")
+    stopped = [stop_backfill(controls, "w", WINDOW) for _ in range(2)]
+    assert {(one.name, one.status) for one in stopped} == {(started.name, "ABORTED")}
+    states = controls.deployment.states
+    arn = execution_arn(controls.backfill_machine, other.name)
+    assert states.describe_execution(executionArn=arn)["status"] == "RUNNING"
+    with pytest.raises(InputError, match="state machine for back-fills"):
+        stop_backfill(replace(controls, backfill_machine=""), "w", WINDOW)
 
 
 class Failing:
@@ -145,6 +162,64 @@ def test_what_a_backfill_found_is_told(ready, controls, monkeypatch):
             event["number"] = told["number"]
     (one,) = list_backfills(controls, "fields")
     assert one.counts == {"found": 23, "matched": 23, "ordered": 23}
+
+
+def listed(cloud, told):
+    body = cloud.s3.get_object(Bucket=told["items_bucket"], Key=told["items_key"])["Body"].read().decode()
+    return {line["run_id"]: line["attempt"] for line in map(json.loads, body.splitlines())}
+
+
+def test_what_was_stopped_is_gone_on_with(ready, controls):
+    """Begun again, a back-fill lists what it had not started, and what was stopped with it, as their next attempts."""
+    with EarthSearch(scenes(TEMPLATE, 6)) as api:
+        watch(ready, api)
+        first = start_backfill(controls, "fields", WINDOW)
+        event = {"since": WINDOW.start, "until": WINDOW.end, "number": 0}
+        ids = list(listed(ready, scan(ready, backfill=first.name, **event)))
+        # As the map does: one succeeds, one fails, one computes, one has not planned yet; two wait.
+        for run_id in ids[:4]:
+            start_run(ready.deployment, read_run(ready.ledger, run_id))
+        for run_id, *states in ((ids[0], "running", "succeeded"), (ids[1], "failed"), (ids[2], "running")):
+            for state in states:
+                move_run(ready.ledger, run_id, state, state)
+        stop_backfill(controls, "fields", WINDOW)
+        for run_id in ids[2:4]:
+            arn = execution_arn(ready.deployment.machine, f"{run_id}-1")
+            ready.deployment.states.stop_execution(executionArn=arn)
+            assert end_stopped(ready.deployment, f"{run_id}-1")
+        ready.clock.now += 30 * DAY_S
+        assert sweep(ready.deployment).started == 0
+        second = start_backfill(controls, "fields", WINDOW, again=True)
+        told = [scan(ready, backfill=second.name, **event) for _ in range(2)]
+    assert listed(ready, told[0]) == listed(ready, told[1]) == dict.fromkeys(ids[2:], 2)
+    assert told[0] == told[1]
+    assert {read_run(ready.ledger, run_id).held_by for run_id in ids[2:]} == {second.name}
+    assert sweep(ready.deployment).started == 0
+    states = [read_run(ready.ledger, run_id).state for run_id in ids]
+    assert states == ["succeeded", "failed", *["queued"] * 4]
+
+
+def test_an_execution_that_was_stopped_before_it_planned_ends_its_run(ready, controls):
+    """A run that is queued still, and whose execution is over, is not left with a name that is taken."""
+    with EarthSearch(scenes(TEMPLATE, 1)) as api:
+        watch(ready, api)
+        event = {"backfill": "b-1", "since": WINDOW.start, "until": WINDOW.end, "number": 0}
+        (run_id,) = listed(ready, scan(ready, **event))
+    states, name = ready.deployment.states, f"{run_id}-1"
+    states.start_execution(stateMachineArn=ready.deployment.machine, name=name, input="{}")
+    states.stop_execution(executionArn=execution_arn(ready.deployment.machine, name))
+    assert end_stopped(ready.deployment, name)
+    assert read_run(ready.ledger, run_id).state == "failed"
+
+
+def test_overlapping_backfills_leave_one_another_s_runs(ready, controls):
+    """What another back-fill has listed is listed as it is: of both executions of the same name one starts it."""
+    with EarthSearch(scenes(TEMPLATE, 3)) as api:
+        watch(ready, api)
+        event = {"since": WINDOW.start, "until": WINDOW.end, "number": 0}
+        first = listed(ready, scan(ready, backfill="fields-20250101-20250201-aaaaaaaaaaaa-1", **event))
+        second = listed(ready, scan(ready, backfill="fields-20250101-20250301-bbbbbbbbbbbb-2", **event))
+    assert first == second == dict.fromkeys(first, 1)
 
 
 def test_a_scan_that_ran_out_of_time_goes_on(ready, controls):

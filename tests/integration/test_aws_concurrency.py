@@ -6,9 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from cloud import ENVIRONMENT, make_cloud
+from cloud import DAY_S, ENVIRONMENT, make_cloud
 from controls import controls_of, document_of, scheduled, schedules_of
 from emulator import launch
+from geodl_core.aws.ledger.claims import claim_order
 from geodl_core.aws.ledger.watches import (
     find_cloud_watch,
     list_cloud_watches,
@@ -19,6 +20,7 @@ from geodl_core.aws.site.executions import execution_arn
 from geodl_core.aws.watches.backfills import list_backfills, start_backfill
 from geodl_core.aws.watches.controls import keep_cloud_watch, pause_kept_watch, remove_kept_watch
 from geodl_core.aws.watches.schedules import heal_schedules, wanted_schedules
+from geodl_core.domain.run.order import Order
 from geodl_core.domain.scan.windows import Window
 from geodl_core.errors import InputError
 
@@ -115,6 +117,17 @@ def test_schedules_end_as_the_table_has_it(cloud, controls):
     assert told() == wanted
     assert heal_schedules(controls.scheduling, cloud.ledger) == 0
     assert told() == wanted
+
+
+def test_a_brake_holds_for_many_at_once(cloud):
+    """Of orders by many at once each day has as many as it may have, and no day between is left with room."""
+
+    def claim(number):
+        scene = {"id": f"s{number}", "collection": "scenes", "properties": {}, "assets": {}}
+        return claim_order(cloud.ledger, Order(scene, "water@1234", watch="w"), 4).run.not_before
+
+    days = Counter(max(int(moment // DAY_S), 20_000) for moment in at_once(claim, 50))
+    assert days == {**{20_000 + day: 4 for day in range(12)}, 20_012: 2}
 
 
 def test_a_backfill_is_begun_once(cloud, controls):

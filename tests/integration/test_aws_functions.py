@@ -10,8 +10,10 @@ from pathlib import Path
 import boto3
 import pytest
 
-from geodl_core.aws.ledger.ledger import read_run
+from geodl_core.aws.ledger.claims import claim_order
+from geodl_core.aws.ledger.ledger import move_run, read_run
 from geodl_core.aws.ledger.watches import put_cloud_watch
+from geodl_core.aws.site.executions import execution_arn
 from geodl_core.aws.site.register_model import add_model_to_bucket
 from geodl_core.aws.steps.ingest import take_order
 from geodl_core.catalog.pgstac.catalog import PgstacCatalog
@@ -213,6 +215,23 @@ def test_failures_and_what_was_left_lying(cloud, load, model, tmp_path):
     assert (told["state"], told["error"]) == ("failed", "OutOfMemoryError")
     swept = load("sweep")({})
     assert swept == dict.fromkeys(("started", "restarted", "ended", "stalled", "scheduled", "resumed"), 0)
+
+
+def test_what_the_sweep_does_is_measured(cloud, load, capsys):
+    """Runs that it starts and ends count as those that others start and that fail, by whatever way it hears of them."""
+    states, item = cloud.deployment.states, {"collection": "c", "properties": {}, "assets": {}}
+    ids = [take_order(cloud.deployment, Order({**item, "id": name}, "m@1"), None).run_id for name in "ab"]
+    for run_id in ids:
+        move_run(cloud.ledger, run_id, "running", "planned")
+        states.stop_execution(executionArn=execution_arn(cloud.deployment.machine, f"{run_id}-1"))
+    claim_order(cloud.ledger, Order({**item, "id": "c"}, "m@1"), None)
+    capsys.readouterr()
+    sweep, found = load("sweep"), []
+    for given in ({"source": "aws.states", "detail": {"name": f"{ids[0]}-1"}}, {}):
+        sweep(given)
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
+        found.append({name: sum(line.get(name, [0.0])[0] for line in lines) for name in ("RunsFailed", "RunsStarted")})
+    assert found == [{"RunsFailed": 1.0, "RunsStarted": 0.0}, {"RunsFailed": 1.0, "RunsStarted": 1.0}]
 
 
 def test_a_function_that_is_not_told_enough_says_so(load, environment):

@@ -89,11 +89,26 @@ def test_a_bad_item_harms_no_neighbour(ready):
     assert len(ready.executions()) == 2
 
 
+def test_each_item_leaves_a_line(ready, caplog):
+    """The log says of each Item which runs it led to, or that no watch wants it; also of those beside a bad one."""
+    other = {**event("item"), "id": "other", "collection": "others", "assets": {}}
+    several = {"type": "FeatureCollection", "features": [event("item"), {"type": "Feature", "id": "x"}, other]}
+    with caplog.at_level("INFO", logger="geodl.ingest"), pytest.raises(ItemError, match=r"features\[1\]: expected a"):
+        ingest(ready.deployment, Known(), several, "m")
+    (run,) = list_by_state(ready.ledger, "claimed")
+    taken, unwanted = caplog.records
+    assert taken.facts == {"item": "scenes/S2B_33UXP_20260514", "runs": {"w": run.id}}
+    assert (unwanted.message, unwanted.facts["item"]) == ("item that no watch wants", "others/other")
+
+
 @pytest.mark.parametrize(
     ("body", "said"),
     [
         ("this is no JSON", "expected JSON"),
         ({"no": "item"}, "expected a STAC Item"),
+        ({"type": "Feature", "id": "x"}, "found a Feature without properties, assets, stac_version"),
+        ({**event("item"), "id": ""}, "found a Feature without id"),
+        ({**event("item"), "assets": ["a"]}, "found a Feature without assets"),
         ({"href": "file:///etc/passwd"}, "expected the http"),
         ({"href": "s3://others/secret.json"}, "expected the http"),
         ({"collection": "scenes", "id": "x"}, "no catalog is configured"),

@@ -14,7 +14,7 @@ from geodl_core.aws.ledger.found_runs import find_run
 from geodl_core.aws.ledger.ledger import cloud_history, move_run, read_run
 from geodl_core.aws.operate import dead_letters, run_lines, token_secret
 from geodl_core.aws.operate.dead_letters import letters_of, replay
-from geodl_core.aws.operate.overview import LONG_S, STUCK_S, find_stuck
+from geodl_core.aws.operate.overview import LONG_S, STUCK_S, find_stuck, read_alarms
 from geodl_core.aws.operate.token_secret import add_secret_token
 from geodl_core.aws.site.executions import execution_arn
 from geodl_core.aws.site.secrets import find_known_token, read_tokens
@@ -35,7 +35,8 @@ PROBLEM = {
 
 def item(name="scene"):
     image = {"href": "https://h/a.tif"}
-    return {"type": "Feature", "id": name, "collection": "scenes", "properties": {}, "assets": {"image": image}}
+    parts = {"properties": {}, "assets": {"image": image}}
+    return {"type": "Feature", "stac_version": "1.1.0", "id": name, "collection": "scenes", **parts}
 
 
 @pytest.fixture
@@ -171,6 +172,16 @@ def test_runs_that_hang_are_told_from_those_that_work(operated):
     assert {one.run.id for one in find_stuck(deployment)} == {works, lost, waits}
 
 
+def test_alarms_are_those_of_the_stack_alone(operated):
+    """A stack whose name begins with that of another has alarms of its own."""
+    name, watch = operated.stack.name, client("cloudwatch")
+    for begin in (name, f"{name}-prod", f"{name}-2"):
+        usual = {"Namespace": "AWS/SQS", "MetricName": "m", "Statistic": "Sum", "Period": 60, "EvaluationPeriods": 1}
+        more = {"Threshold": 0, "ComparisonOperator": "GreaterThanThreshold"}
+        watch.put_metric_alarm(AlarmName=f"{begin}-DeadLettersAlarm-1A2B3C4D5E6F", **usual, **more)
+    assert [alarm.name for alarm in read_alarms(operated.stack)] == [f"{name}-DeadLettersAlarm-1A2B3C4D5E6F"]
+
+
 def put_lines(group, stream, now_ms, *lines):
     logs = client("logs")
     logs.create_log_group(logGroupName=group)
@@ -228,6 +239,15 @@ def test_a_run_without_lines_says_why(operated):
     assert geodl_here("aws", "logs", "0" * 8, "--shard", "1", "--stage", "plan").returncode == 2
 
 
+def test_a_shard_that_a_run_has_not_is_told(operated):
+    """How many shards there are is said, once the run was planned."""
+    run_id = ordered(operated)
+    move_run(operated.ledger, run_id, "claimed", "started")
+    move_run(operated.ledger, run_id, "running", "planned", shards=1, tiles=9)
+    done = geodl_here("aws", "logs", run_id, "--shard", "1")
+    assert (done.returncode, "--shard 1: the run has 1 shard\n" in done.stderr) == (2, True)
+
+
 def test_retry_starts_the_next_attempt(operated):
     """A failed run is queued and started as its next attempt; one that has not ended is refused."""
     run_id = failed(operated)
@@ -271,18 +291,20 @@ def depth(url):
 
 def test_dead_letters_are_shown_with_their_reasons(operated):
     """Each letter says why it failed; looking leaves all where they are, for the next who looks."""
-    send_dead(operated, "no json", item("fine"), {"href": "https://me:word@h/item.json?sig=secret"})
+    part = {"type": "Feature", "id": "part"}
+    send_dead(operated, "no json", item("fine"), part, {"href": "https://me:word@h/item.json?sig=secret"})
     for _ in range(2):
         done = geodl_here("aws", "replay-dlq", "--dry-run")
         assert done.returncode == 0
-        reasons = [line.split(maxsplit=3)[3] for line in done.stdout.splitlines()[:3]]
+        reasons = [line.split(maxsplit=3)[3] for line in done.stdout.splitlines()[:4]]
         assert sorted(reasons) == [
             "an Item at https://h/item.json, that could not be read",
             "expected JSON as text, found text that is none",
+            "part: expected a STAC Item, found a Feature without properties, assets, stac_version",
             "scenes/fine: nothing is wrong with it now, and no watch wants it",
         ]
-        assert done.stdout.splitlines()[3] == "3 dead letters there"
-    assert depth(operated.dead) == (3, 0)
+        assert done.stdout.splitlines()[4] == "4 dead letters there"
+    assert depth(operated.dead) == (4, 0)
     assert depth(operated.cloud.queue) == (0, 0)
 
 

@@ -13,7 +13,8 @@ from earth_search import EarthSearch
 from geodl_core.aws.cost.cost import Work, backfill_entries, scene_entries
 from geodl_core.aws.cost.schedule import Backfill, simulate
 from geodl_core.aws.cost.setup import Setup
-from geodl_core.aws.ledger.ledger import claim_order, read_run
+from geodl_core.aws.ledger.claims import claim_order
+from geodl_core.aws.ledger.ledger import read_run
 from geodl_core.aws.ledger.orders import keep_order
 from geodl_core.aws.ledger.watches import put_cloud_watch
 from geodl_core.aws.site.catalogs import publish_result
@@ -185,7 +186,7 @@ def test_a_scene_of_a_backfill_asks_for_what_the_model_counts(make, capsys):
     # As scan's list does.
     assert read_run(scene.cloud.ledger, run_id) is None
     keep_order(scene.cloud.s3, scene.cloud.bucket, run_id, order)
-    claim_order(scene.cloud.ledger, order, None, scene.cloud.clock() + 86_400)
+    claim_order(scene.cloud.ledger, order, None, "w-20250301-20251101-0123456789ab-1")
     planned = scene.execute({"run_id": run_id, "attempt": 1})
     scene.hear()
     work = scene.work(planned)

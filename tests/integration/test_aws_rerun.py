@@ -259,6 +259,17 @@ def test_a_result_with_odd_times(works):
             assert_equal(rerun(url, "--stack", works.stack), item)
 
 
+def test_without_a_deployment_it_is_asked_for(works):
+    """Whoever names no deployment is told that one has what is missing here; so is who types the Item's own command."""
+    _, item = works.make()
+    words = item["properties"]["geodl:rerun"].split()
+    path = works.folder / "result.json"
+    path.write_text(json.dumps(item))
+    assert_refused(rerun(path), "hint: --stack NAME has both")
+    typed = geodl_here("run", works.folder / "scene.json", "-m", next(one for one in words if one.startswith("net@")))
+    assert_refused(typed, "geodl rerun RESULT --stack NAME")
+
+
 def test_a_model_that_was_removed(works):
     """A model that the bucket has no more is told; --model names it, in a file or by its name."""
     _, item = works.make()

@@ -82,6 +82,24 @@ def test_runs_are_listed_page_by_page(cloud, client):
     assert [one["id"] for one in client.ask("GET", "/runs", state="running")[1]["runs"]] == [ids[4], ids[1]]
 
 
+def test_runs_of_the_same_moment_are_on_one_page_each(cloud, client):
+    """Where several changed at once a page's end among them leaves none out, and tells none twice."""
+    ids = [run(cloud, f"s{n}", *states) for n, states in enumerate([(), ("running",), ("failed",)] * 3)]
+    for run_id in ids[:-1]:
+        key = {"pk": f"RUN#{run_id}", "sk": "RUN"}
+        sets = {":at": 1_700_000_000}
+        cloud.ledger.table.update_item(Key=key, UpdateExpression="SET updated = :at", ExpressionAttributeValues=sets)
+    for limit in (1, 2, 4):
+        page = client.ask("GET", "/runs", limit=limit)[1]
+        seen = [one["id"] for one in page["runs"]]
+        while "next" in page:
+            page = client.ask("GET", "/runs", limit=limit, **page["next"])[1]
+            seen += [one["id"] for one in page["runs"]]
+        assert seen == [ids[-1], *sorted(ids[:-1])]
+    assert client.ask("GET", "/runs", before="1700000000")[1]["runs"] == []
+    assert client.ask("GET", "/runs", before="x,y")[0] == 400
+
+
 def test_runs_of_a_watch(cloud, client):
     """A watch's own runs can be asked for."""
     run(cloud, "a")

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from earth_search import EarthSearch, Manners
-from geodl_core.aws.ledger.ledger import list_by_state, read_run
+from geodl_core.aws.ledger.ledger import list_by_state, move_run, read_run
 from geodl_core.aws.ledger.watches import put_cloud_watch
+from geodl_core.aws.operate.overview import find_stuck
 from geodl_core.aws.site.documents import write_document
 from geodl_core.aws.site.layout import model_item_url
 from geodl_core.aws.steps.ingest import Known
@@ -105,7 +106,7 @@ def backfill(number=0, **more):
 
 
 def test_a_backfill_lists_what_is_to_be_run(ready):
-    """Its scenes are claimed and listed, and nobody else starts them; the map does, and then they are its own."""
+    """Its scenes are claimed and listed; the map starts them and no sweep does, however long that takes."""
     with EarthSearch(scenes(TEMPLATE, 12)) as api:
         watch(ready, api)
         told = scan_stage(ready.deployment, Known(), backfill(), endless())
@@ -115,8 +116,65 @@ def test_a_backfill_lists_what_is_to_be_run(ready):
     assert all(read_run(ready.ledger, line["run_id"]).state == "queued" for line in lines)
     ready.clock.now += 3600
     assert sweep(ready.deployment).started == 0
-    ready.clock.now += 8 * DAY_S
-    assert sweep(ready.deployment).started == 12
+    ready.clock.now += 400 * DAY_S
+    assert sweep(ready.deployment).started == 0
+    assert find_stuck(ready.deployment) == []
+    # What the map did not start yet, and somebody else orders, is started for him.
+    with EarthSearch(scenes(TEMPLATE, 12)) as api:
+        watch(ready, api, source={"api": api.url, "lookback_days": 365})
+        ready.clock.now = NOW.timestamp()
+        assert scan_stage(ready.deployment, Known(), {"watch": "fields"}, endless())["started"] == 12
+    assert {read_run(ready.ledger, line["run_id"]).held_by for line in lines} == {None}
+
+
+def test_what_a_backfill_has_let_go_of_is_swept_as_all_is(ready):
+    """A run that was started, and whose execution there is not, is the sweep's again."""
+    with EarthSearch(scenes(TEMPLATE, 1)) as api:
+        watch(ready, api)
+        (line,) = lines_of(ready, scan_stage(ready.deployment, Known(), backfill(), endless()))
+    move_run(ready.ledger, line["run_id"], "claimed", "execution started")
+    ready.clock.now += 3600
+    assert sweep(ready.deployment).restarted == 1
+
+
+def test_a_brake_that_is_put_on_holds_for_what_was_listed(ready):
+    """Where a back-fill was stopped because it was too much, and its watch has a brake now, that counts all runs."""
+    with EarthSearch(scenes(TEMPLATE, 7)) as api:
+        watch(ready, api)
+        scan_stage(ready.deployment, Known(), backfill(), endless())
+        watch(ready, api, max_runs_per_day=3)
+        told = [scan_stage(ready.deployment, Known(), backfill(backfill="bf-2"), endless()) for _ in range(2)]
+    assert told[0]["started"] == 3
+    counts = [len(ready.executions())]
+    for _ in range(3):
+        ready.clock.now += DAY_S
+        sweep(ready.deployment)
+        counts.append(len(ready.executions()))
+    assert counts == [3, 6, 7, 7]
+
+
+def test_a_braked_backfill_goes_on_where_it_was(ready):
+    """Of a watch with a brake the place is kept after each page: who is killed begins no page anew but the last."""
+
+    class Killed(Exception):
+        pass
+
+    pages = []
+
+    def left_s():
+        pages.append(0)
+        if len(pages) == 3:
+            raise Killed
+        return 900.0
+
+    with EarthSearch(scenes(TEMPLATE, 40)) as api:
+        watch(ready, api, max_runs_per_day=30)
+        with pytest.raises(Killed):
+            scan_stage(ready.deployment, Known(), backfill(), Turn(left_s, Waits()))
+        before = len(list_by_state(ready.ledger, "queued")) + len(list_by_state(ready.ledger, "claimed"))
+        told = scan_stage(ready.deployment, Known(), backfill(), endless())
+    assert 0 < before < 40
+    assert (told["is_done"], told["ordered"], told["found"] < 40) == (True, 40 - before, True)
 
 
 def test_a_backfill_in_several_lists(ready, monkeypatch):

@@ -32,7 +32,15 @@ from geodl_core.engine.open_worker import Means
 from geodl_core.engine.plan_files import has_part, opened_plan, store_part, tasks_of
 from geodl_core.engine.run_scene import RunRequest, run_scene
 from geodl_core.engine.run_tasks import Listener, run_tasks
-from geodl_core.errors import CatalogError, DataError, InputError, ItemError, ModelError, RefusedError
+from geodl_core.errors import (
+    CatalogError,
+    DataError,
+    InputError,
+    ItemError,
+    ModelError,
+    OutOfMemoryError,
+    RefusedError,
+)
 from geodl_core.io.package.package import load_package
 from geodl_core.io.remote import object_stores
 from geodl_core.io.remote.objects import read_object
@@ -230,6 +238,111 @@ def test_a_result_that_lost_a_file_is_made_again(works):
     name = next(key for key in works.cloud.keys(prefix) if key.endswith(".tif"))
     works.cloud.s3.delete_object(Bucket=works.cloud.bucket.name, Key=name)
     assert not works.plan(works.order(shards=2))["is_done"]
+
+
+def failed_at_its_item(works, event):
+    """Compute and merge a run whose registering fails for good; return its next attempt."""
+    planned = works.plan(event)
+    works.shards(planned)
+    merge_stage(planned)
+    fail_stage(works.cloud.ledger, {**event, "error": {"Error": "CatalogError", "Cause": "it is down"}})
+    return {"run_id": event["run_id"], "attempt": retry_cloud_run(works.cloud.ledger, event["run_id"]).attempt}
+
+
+@pytest.mark.parametrize("kind", ["works", "objects"])
+def test_a_run_that_failed_at_its_item_computes_nothing_again(kind, request):
+    """Its next attempt goes from its plan to registering, and gives the files of `geodl run`."""
+    works = request.getfixturevalue(kind)
+    event = works.order()
+    again = works.plan(failed_at_its_item(works, event))
+    assert (again["is_merged"], again["is_done"], again["attempt"]) == (True, False, 2)
+    assert not works.cloud.keys(f"work/{event['run_id']}/parts/")
+    assert works.plan(again) == again
+    result = works.register(again)
+    assert works.files(result) == works.whole(event)
+    history = cloud_history(works.cloud.ledger, event["run_id"])
+    assert [line["state"] for line in history[-3:]] == ["claimed", "running", "succeeded"]
+    assert "merged before" in history[-2]["text"]
+    assert works.cloud.received()
+
+
+def lose_a_result(works, event):
+    key = next(key for key in works.cloud.keys("results/") if key.endswith(".tif"))
+    works.cloud.s3.delete_object(Bucket=works.cloud.bucket.name, Key=key)
+
+
+def cut_a_result(works, event):
+    key = next(key for key in works.cloud.keys("results/") if key.endswith(".tif"))
+    works.cloud.s3.put_object(Bucket=works.cloud.bucket.name, Key=key, Body=b"half of it")
+
+
+def merge_another_job(works, event):
+    where = {"Bucket": works.cloud.bucket.name, "Key": f"work/{event['run_id']}/merged.json"}
+    merged = json.loads(works.cloud.s3.get_object(**where)["Body"].read())
+    works.cloud.s3.put_object(**where, Body=json.dumps(merged | {"job_id": "0f" * 32}).encode())
+
+
+def damage_what_was_merged(works, event):
+    works.cloud.s3.put_object(
+        Bucket=works.cloud.bucket.name, Key=f"work/{event['run_id']}/merged.json", Body=b'{"job_id": '
+    )
+
+
+@pytest.mark.parametrize("hurt", [lose_a_result, cut_a_result, merge_another_job, damage_what_was_merged])
+def test_what_is_not_wholly_merged_is_computed_again(works, hurt):
+    """A file that is gone or another one, or what was merged of another job, is no result to register."""
+    event = works.order()
+    again = failed_at_its_item(works, event)
+    hurt(works, event)
+    planned = works.plan(again)
+    assert (planned["is_merged"], works.shards(planned)) == (False, 3)
+    merge_stage(planned)
+    assert works.files(works.register(planned)) == works.whole(event)
+
+
+def test_a_forced_run_that_was_merged_is_computed_again(works):
+    """Who forces a run has everything computed anew, whatever lies there."""
+    event = works.order()
+    failed_at_its_item(works, event)
+    fail_stage(works.cloud.ledger, {**event, "attempt": 2, "error": {"Error": "States.Timeout", "Cause": ""}})
+    forced = retry_cloud_run(works.cloud.ledger, event["run_id"], is_forced=True)
+    planned = works.plan({**event, "attempt": forced.attempt})
+    assert (planned["is_merged"], works.shards(planned)) == (False, 3)
+
+
+def test_a_retry_is_cut_as_before(works):
+    """Parts that are there serve the next attempt, also where the model has been found slower meanwhile."""
+    works.options = RunOptions.model_validate({"arguments": {"tile_size": 96}, "bands": BANDS})
+    row = {"pk": f"RATE#{works.reference}", "sk": "RATE", "pixels": 300 * 410, "started_ms": 0, "stopped_ms": 1_200_000}
+    works.cloud.ledger.table.put_item(Item=row)
+    event = works.order()
+    planned = works.plan(event)
+    assert works.shards(planned) == planned["of"] > 3
+    key = works.cloud.keys(f"work/{event['run_id']}/parts/")[1]
+    works.cloud.s3.delete_object(Bucket=works.cloud.bucket.name, Key=key)
+    fail_stage(works.cloud.ledger, {**event, "error": {"Error": "States.Timeout", "Cause": ""}})
+    works.cloud.ledger.table.put_item(Item=row | {"stopped_ms": 3_600_000})
+    run = retry_cloud_run(works.cloud.ledger, event["run_id"])
+    again = works.plan({**event, "attempt": run.attempt})
+    assert (again["of"], works.shards(again)) == (planned["of"], 1)
+    fail_stage(works.cloud.ledger, {**again, "error": {"Error": "States.Timeout", "Cause": ""}})
+    run = retry_cloud_run(works.cloud.ledger, event["run_id"], is_forced=True)
+    assert works.plan({**event, "attempt": run.attempt})["of"] > planned["of"]
+
+
+def test_a_merge_without_memory_is_told_by_its_name(works, monkeypatch):
+    """Whatever kind of MemoryError there is, the state machine hears of the one that it knows, and takes a job."""
+
+    class ArrayError(MemoryError):
+        """As numpy has one."""
+
+    def refuse(*_, **__):
+        raise ArrayError("3 TiB")
+
+    planned = works.plan(works.order())
+    monkeypatch.setattr("geodl_core.aws.steps.merge_stage.merge_plan", refuse)
+    with pytest.raises(OutOfMemoryError, match="more memory than there is"):
+        merge_stage(planned)
 
 
 def test_an_empty_plan_needs_no_shard(works):

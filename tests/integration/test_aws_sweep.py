@@ -5,11 +5,13 @@ from dataclasses import replace
 import pytest
 from botocore.exceptions import ClientError
 
-from geodl_core.aws.ledger.ledger import claim_order, cloud_history, move_run, read_run
+from geodl_core.aws.ledger.claims import claim_order
+from geodl_core.aws.ledger.ledger import cloud_history, move_run, read_run
+from geodl_core.aws.operate.overview import STUCK_S, find_stuck
 from geodl_core.aws.site.executions import describe, execution_arn
 from geodl_core.aws.steps.ingest import take_order
 from geodl_core.aws.steps.sweep import GRACE_S, Swept, end_stopped, sweep
-from geodl_core.domain.run.order import Order
+from geodl_core.domain.run.order import Order, order_id
 from geodl_core.errors import UnavailableError
 
 NOTHING = Swept(0, 0, 0, 0)
@@ -68,6 +70,22 @@ def test_what_was_never_started_is_started(cloud):
     assert sweep(cloud.deployment) == Swept(1, 0, 0, 0)
     assert len(cloud.executions()) == 1
     assert sweep(cloud.deployment) == NOTHING
+
+
+def test_what_waits_for_its_day_does_not_hide_what_is_due(cloud, monkeypatch):
+    """However many runs are put off, or held by a back-fill, and however long ago: the one that is due is started."""
+    monkeypatch.setattr("geodl_core.aws.steps.sweep.MOST_RUNS", 3)
+    monkeypatch.setattr("geodl_core.aws.operate.overview.MOST_FAILED", 3)
+    monkeypatch.setattr("geodl_core.aws.ledger.ledger.PAGE", 4)
+    for number in range(40):
+        claim_order(cloud.ledger, replace(order(f"off-{number}"), watch="w"), 1)
+        claim_order(cloud.ledger, order(f"held-{number}"), None, "w-1")
+    due = [claim_order(cloud.ledger, order(f"due-{number}"), None).run.id for number in range(5)]
+    cloud.clock.now += STUCK_S + 1
+    first = read_run(cloud.ledger, order_id(replace(order("off-0"), watch="w"))).id
+    assert len(find_stuck(cloud.deployment)) == 3
+    assert [sweep(cloud.deployment).started for _ in range(3)] == [3, 3, 0]
+    assert {name.rpartition("-")[0] for name in cloud.executions()} == {first, *due}
 
 
 def test_a_claimed_run_without_execution_is_started_again(cloud, run):

@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from geodl_core.aws.site.layout import model_item_url
 from geodl_core.aws.steps.ingest import Known
 from geodl_core.aws.steps.scan import scan_stage
 from geodl_core.aws.topics.publish import LARGE_BYTES, MOST_BYTES
+from geodl_core.aws.watches import backfills
 from geodl_core.aws.watches.stack_watches import apply_on_stack
 from geodl_core.catalog.sqlite import SqliteCatalog
 from networks import conv_network, write_emd
@@ -129,6 +130,7 @@ def test_a_stack_that_there_is_not(stacked):
                   ["backfill", "w", "--from", "2025-01-01", "--to", "2025-01-02"]):  # fmt: skip
         result = geodl_here(*words, "--stack", "nowhere")
         assert (result.returncode, "stack nowhere: there is none" in result.stderr) == (2, True), words
+        assert "AWS_DEFAULT_REGION another region" in result.stderr
 
 
 @pytest.fixture
@@ -164,6 +166,45 @@ def test_a_backfill_is_started_once(searched):
     assert first["name"] in ok(searched.geodl("backfill", "fields", *DAYS))
     refused = searched.geodl("backfill", "fields", *DAYS, "--limit", "5")
     assert (refused.returncode, "max_runs_per_day" in refused.stderr) == (2, True)
+
+
+def test_an_api_that_does_not_answer_is_told_at_each_try(searched, monkeypatch):
+    """A dry run that waits says so, and why, before each further try."""
+    monkeypatch.setattr("geodl_core.service.scans.backfill.pause_s", lambda *_: 0.001)
+    put_cloud_watch(searched.cloud.ledger, watch_of("http://127.0.0.1:9/"), replaces=True)
+    done = searched.geodl("scan", "fields", "--dry-run")
+    notes = [line for line in done.stderr.splitlines() if line.startswith("note: ")]
+    assert (done.returncode, len(notes)) == (75, 4), done.stderr
+    assert "no answer" in notes[0]
+
+
+def test_a_backfill_that_failed_is_a_failure_of_the_command(searched, monkeypatch):
+    """Who asks for a back-fill and is told that it has failed gets an exit code that says so; a stopped one is none."""
+    given = searched.told("backfill", "fields", *DAYS)
+    told = backfills._told
+    for status, code in (("FAILED", 1), ("TIMED_OUT", 1), ("ABORTED", 0), ("SUCCEEDED", 0)):
+        monkeypatch.setattr(backfills, "_told", lambda *asked, status=status: replace(told(*asked), status=status))
+        done = searched.geodl("backfill", "fields", *DAYS)
+        assert (done.returncode, f"{given['name']}: {status.lower()}" in done.stdout) == (code, True)
+
+
+def test_a_backfill_is_stopped_and_begun_again(searched):
+    """--stop ends it, and says how to go on; it needs a deployment, its days, and neither of what begins one."""
+    nothing = searched.geodl("backfill", "fields", *DAYS, "--stop")
+    assert (nothing.returncode, "watch fields: no back-fill of 2025-07-20" in nothing.stderr) == (2, True)
+    name = searched.told("backfill", "fields", *DAYS)["name"]
+    assert ok(searched.geodl("backfill", "fields", *DAYS, "--stop")).splitlines() == [
+        f"backfill {name}: aborted; 0 found, 0 matched, 0 ordered",
+        "next     --again begins anew: what was run is not run again",
+    ]
+    assert searched.told("backfill", "fields", *DAYS, "--stop")["status"] == "ABORTED"
+    assert searched.told("backfill", "fields", *DAYS)["status"] == "ABORTED"
+    assert searched.told("backfill", "fields", *DAYS, "--again")["status"] == "RUNNING"
+    for words in (["--again"], ["--dry-run"]):
+        refused = searched.geodl("backfill", "fields", *DAYS, "--stop", *words)
+        assert (refused.returncode, "--stop: expected neither" in refused.stderr) == (2, True)
+    here = geodl_here("backfill", "fields", *DAYS, "--stop", "--catalog", "nowhere.db")
+    assert (here.returncode, "--stop: expected --stack" in here.stderr) == (2, True)
 
 
 def test_what_scans_found_is_shown_with_their_watch(searched):

@@ -1,12 +1,15 @@
 """`geodl deploy` before anything is executed: checks, build, plan; `sam` is a script that writes down its calls."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from checkouts import TEMPLATE, make_checkout
 from cloud import client
 from commands import geodl_here
+from geodl_core.aws.deploy.deploy import choose_parameters
+from geodl_core.aws.deploy.source import Source
 
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/geodl"
 LAYER = {"mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip", "size": 1, "digest": f"sha256:{'0' * 64}"}
@@ -54,7 +57,27 @@ def test_parameters_and_tags_reach_sam_letter_for_letter(checkout):
         'CpuImage="geodl:cpu"',
         'BackfillConcurrency="128"',
     ]
-    assert value_after(deploy, "--tags") == ['team="sea ice"']
+    assert value_after(deploy, "--tags") == ['team="sea ice"', f'geodl:stack="{checkout.name}"']
+
+
+def test_a_machine_s_price_follows_from_what_it_is():
+    """A new stack has its machines' price, one that gets others theirs; what is given, or nobody knows, stays."""
+    defaults = {"CpuImage": None, "Image": "", "ShardCompute": "gpu-ec2", "GpuInstanceTypes": "g6.xlarge,g5.xlarge"}
+    source = Source(Path(), {**defaults, "GpuHourUsd": "1"})
+    image, fargate = {"CpuImage": "a", "Image": "b"}, {"ShardCompute": "fargate"}
+    before = {"Parameters": [{"ParameterKey": "Image", "ParameterValue": "b"},
+                             {"ParameterKey": "CpuImage", "ParameterValue": "a"},
+                             {"ParameterKey": "ShardCompute", "ParameterValue": "gpu-managed-instances"}]}  # fmt: skip
+    for given, told, price in (
+        (image, None, "0.3622"),
+        (image | fargate, None, "0.0699"),
+        (image | {"GpuInstanceTypes": "p9.xlarge"}, None, None),
+        (image | {"GpuHourUsd": "2"}, None, "2"),
+        ({}, before, None),
+        ({"GpuInstanceTypes": "g5.xlarge"}, before, "1.0060"),
+        (fargate, before, "0.0699"),
+    ):
+        assert choose_parameters(source, given, told).get("GpuHourUsd") == price, given
 
 
 def test_a_plan_changes_nothing(checkout):
@@ -109,6 +132,7 @@ def test_missing_things_are_named_before_anything_is_built(checkout, monkeypatch
     assert "parameter CpuImage: a new stack needs it" in first_error(geodl_here("deploy"))
     unknown = geodl_here("deploy", *image, "--parameter", "MaxGpuVcpu=3")
     assert first_error(unknown).endswith("has none of this name; MaxGpuVcpus?")
+    assert first_error(geodl_here("deploy", *image, "--parameter", "Zzz=3")).endswith("has none of this name")
     assert "BackfillConcurrency, CatalogDsnSecret, CatalogUrl, CpuImage, Image, MaxGpuVcpus" in unknown.stderr
     for words, text in (
         (["--parameter", "CpuImage=x", *image], "--cpu-image says the same"),
@@ -118,6 +142,7 @@ def test_missing_things_are_named_before_anything_is_built(checkout, monkeypatch
         (["--catalog-url", "https://a", "--catalog-secret", "b", *image], "exclude one another"),
         ([*image, "--model", "nosuch.emd"], "there is no such file"),
         (["--with-data"], "it is for --remove alone"),
+        (["--tag", "geodl:stack=another", *image], "the stack's name, found another"),
     ):
         assert text in first_error(geodl_here("deploy", *words)), words
     assert checkout.calls() == []

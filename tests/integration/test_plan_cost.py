@@ -51,7 +51,7 @@ def test_a_scene_is_told_in_time_and_money(asked, tmp_path):
     result = geodl_here(*asked, "--on", "aws")
     assert result.returncode == 0, result.stderr
     for words in (
-        "on AWS   us-east-1, prices of 2026-11-22; g6.xlarge, Spot, 16 jobs at a time",
+        "on AWS   us-east-1, prices of 2026-11-22; g6.xlarge, 16 jobs at a time on Spot and 4 on demand",
         "rate     500,000 pixels a second of a job (assumed",
         "merge    by a function",
         "in all",
@@ -197,9 +197,15 @@ def test_a_stack_says_its_limits_and_how_fast_the_model_was(cloud, asked, tmp_pa
     setup = aws["setup"]
     assert (setup["instance"], setup["max_vcpus"], setup["shards_at_once"]) == ("g5.xlarge", 48, 7)
     assert (setup["scenes_at_once"], setup["is_spot"], setup["has_database"]) == (24, False, False)
+    assert (setup["max_on_demand_vcpus"], setup["has_proxy"]) == (0, False)
     assert setup["pays"]
     assert "of the last run of" in aws["rate_origin"]
     assert "database" not in aws["alone"]["usd"]
+    # The model may be named as it is registered there.
+    by_name = told(*asked[:3], added["properties"]["geodl:model"], *asked[4:], "--on", "aws", "--stack", name)["aws"]
+    assert (by_name["shards"], by_name["rate_origin"]) == (aws["shards"], aws["rate_origin"])
+    unknown = geodl_here(*asked[:3], "fire", *asked[4:], "--on", "aws", "--stack", name)
+    assert (unknown.returncode, "no registered model fire" in unknown.stderr) == (2, True)
     # The environment may name it; what the command line says stands above the stack.
     monkeypatch.setenv("GEODL_STACK", name)
     assert told(*asked, "--on", "aws", "--spot")["aws"]["setup"]["is_spot"]
@@ -209,8 +215,20 @@ def test_a_stack_that_says_nothing_is_as_by_default(cloud, asked, monkeypatch, t
     """One of an older template; and one where the model has not run."""
     monkeypatch.setenv("GEODL_CACHE", str(tmp_path / "cache"))
     aws = told(*asked, "--on", "aws", "--stack", stack_of(cloud))["aws"]
-    assert aws["setup"]["max_vcpus"] == 64
+    assert (aws["setup"]["max_vcpus"], aws["setup"]["max_on_demand_vcpus"]) == (64, 16)
     assert "assumed" in aws["rate_origin"]
+
+
+def test_what_a_stack_has_beside_spot_is_told(cloud, asked, monkeypatch, tmp_path):
+    """Machines on demand count where the stack has some, and a proxy whose database never rests."""
+    monkeypatch.setenv("GEODL_CACHE", str(tmp_path / "cache"))
+    parameters = {"MaxGpuVcpus": "32", "MaxOnDemandVcpus": "8", "UseRdsProxy": "true"}
+    words = (*asked, "--on", "aws", "--stack", stack_of(cloud, parameters=parameters))
+    aws = told(*words)["aws"]
+    setup = aws["setup"]
+    assert (setup["max_vcpus"], setup["max_on_demand_vcpus"], setup["has_proxy"]) == (32, 8, True)
+    assert aws["standing_usd_per_month"]["database"] == pytest.approx(131.4)
+    assert told(*words, "--max-vcpus", "64")["aws"]["setup"]["max_on_demand_vcpus"] == 0
 
 
 def test_no_library_of_amazons_is_needed(asked):

@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from commands import geodl, geodl_here
 from geodl_core.io.remote import object_stores
-from geodl_core.io.remote.objects import delete, exists, list_names, read_object, write_object
+from geodl_core.io.remote.objects import delete, exists, join, list_names, read_object, write_object
 from items import write_item
 from networks import conv_network, save, write_emd
 from runs import data_files
@@ -124,6 +124,24 @@ def test_stages_equal_run(scene, monkeypatch, name):
         for key in changing:
             del entry["properties"][key]
     assert item["properties"] == run_item["properties"]
+
+
+@pytest.mark.parametrize("is_remote", [False, True])
+def test_a_plan_that_is_merged_computes_nothing(scene, bucket, is_remote):
+    """A shard says so and leaves no part; once a file of the result is lost, or with --force, it computes."""
+    place = bucket if is_remote else "here"
+    plan = plan_to(place)["plan"]
+    shards(plan)
+    done("merge", plan)
+    assert shards(plan) == [f"merged   beside {plan}: nothing was computed\n"] * SHARDS
+    assert shards(plan, (0,), "--force")[0].startswith("computed")
+    # What was merged does not stand for the part that is new.
+    assert "parts are missing" in failed(3, "merge", plan)
+    assert [text.split()[0] for text in shards(plan)] == ["present", *["computed"] * (SHARDS - 1)]
+    done("merge", plan)
+    raster = next(name for name in list_names(place) if name.endswith(".tif"))
+    delete(join(place, raster))
+    assert shards(plan, (1,))[0].startswith("computed")
 
 
 def nan_scene(scene):

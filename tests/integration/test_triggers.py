@@ -35,6 +35,8 @@ from schemas import require_valid
 from servers import FileServer
 from uvicorns import behind_uvicorn
 from watched import collection, dispatch, opened, register, runs, scene, watch
+from websites import send as answer
+from websites import website
 
 
 @pytest.fixture
@@ -392,6 +394,17 @@ def test_a_servers_refusal_names_the_file(services, tmp_path):
     assert told.returncode == 2
     assert str(tmp_path / "bad.json") in told.stdout
     assert "body" not in told.stdout
+
+
+def test_what_is_no_server_of_geodl_is_told_of_deployments():
+    """Who takes the STAC API of a deployment for a server is told how a deployment is named."""
+    told = b'{"code":"NotFoundError","description":"Not Found"}'
+    with (
+        website(lambda asked: answer(asked, 404, told)) as site,
+        pytest.raises(InputError, match="the server answers 404: Not Found") as caught,
+    ):
+        send(f"http://127.0.0.1:{site.port}", None, scene(), None)
+    assert "--stack NAME" in caught.value.hint
 
 
 def test_a_token_is_not_sent_in_the_clear():

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 # While Lambda starts the function, and not while its first caller waits.
 import geodl_core.catalog.pgstac.catalog  # noqa: F401
 from geodl_core.aws.api.judge import Refusal, Tokens, judge
+from geodl_core.aws.api.small_pages import SmallPages
 from geodl_core.catalog.api.app import Additions, ApiOptions, create_app
 from geodl_core.catalog.api.backend import ServedCatalog
 from geodl_core.catalog.api.middleware import drain
@@ -21,6 +22,8 @@ from geodl_core.errors import GeodlError, UnavailableError
 from geodl_core.service.access.scopes import OPEN, SAFE, needed_scope
 
 LOG = logging.getLogger("geodl.api")
+BODY_BYTES = 4 << 20
+"""Of a request: Lambda takes 6 MB, in which the body is text within JSON, or base64."""
 
 
 def create_api(catalog: ServedCatalog, tokens: Tokens, publish: Callable[[], object], *, is_private: bool) -> FastAPI:
@@ -37,7 +40,8 @@ def create_api(catalog: ServedCatalog, tokens: Tokens, publish: Callable[[], obj
         Middleware(Gate, tokens=tokens, is_private=is_private),
     )
     # API Gateway answers to its own names alone, and says in Host which.
-    return create_app(catalog, ApiOptions(hosts=None), Additions(guards=guards))
+    options = ApiOptions(hosts=None, body_bytes=BODY_BYTES, document_bytes=BODY_BYTES)
+    return create_app(cast(ServedCatalog, SmallPages(catalog)), options, Additions(guards=guards))
 
 
 class Gate:

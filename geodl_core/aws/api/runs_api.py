@@ -3,7 +3,7 @@
 import base64
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -24,17 +24,18 @@ from geodl_core.aws.api.watches_api import (
 )
 from geodl_core.aws.ledger.ledger import (
     CloudRun,
+    DynamoLedger,
     StatePage,
     cloud_history,
-    list_by_state,
-    move_run,
+    each_by_state,
     read_run,
     retry_cloud_run,
 )
 from geodl_core.aws.ledger.watches import revision_of_watches
-from geodl_core.aws.site.executions import start_run, stop_run
+from geodl_core.aws.site.cancel_run import cancel_cloud_run
+from geodl_core.aws.site.executions import start_run
 from geodl_core.aws.watches.controls import Controls
-from geodl_core.domain.run.state import FINAL, STATES, State
+from geodl_core.domain.run.state import STATES, State
 from geodl_core.domain.scan.windows import stamp
 from geodl_core.errors import AbsentError, GeodlError, InputError, UnavailableError
 
@@ -42,6 +43,8 @@ MOST_RUNS = 1_000
 FORBIDDEN = 403
 NOBODY = "nobody"
 """Scope of what is told to everybody, whatever is private."""
+AFTER_ALL = "~"
+"""Greater than any id."""
 TIMES = ("created", "updated", "not_before")
 
 
@@ -58,6 +61,9 @@ class Door:
 def list_runs(controls: Controls, asked: Asked) -> dict[str, Any]:
     """Return a page of runs, those changed last first; `state`, `watch`, `limit` and `before` choose.
 
+    `before` is a time, or a time and the id of the last run that was told: of runs that changed at the same time those
+    with a greater id come after it.
+
     Raises:
         InputError: a state that there is not, or a limit that is no number.
     """
@@ -66,19 +72,40 @@ def list_runs(controls: Controls, asked: Asked) -> dict[str, Any]:
         raise InputError(f"state: expected one of {', '.join(STATES)}, found {state[:40]!r}")
     try:
         limit = min(MOST_RUNS, max(1, int(asked.query.get("limit", 100))))
-        before = float(asked.query["before"]) if "before" in asked.query else None
+        moment, _, last = asked.query.get("before", "").partition(",")
+        edge = float(moment) if "before" in asked.query else None
     except ValueError as error:
         raise InputError("limit, before: expected numbers") from error
-    if before is not None and not math.isfinite(before):
+    if edge is not None and not math.isfinite(edge):
         raise InputError("before: expected a time, seconds since 1970")
     states: tuple[State, ...] = STATES if state is None else tuple(each for each in STATES if each == state)
-    page = StatePage(limit + 1, is_newest_first=True, edge=before, watch=watch)
-    found = [run for each in states for run in list_by_state(controls.deployment.ledger, each, page)]
-    found.sort(key=lambda run: (-run.updated, run.id))
+    page = StatePage(limit + 1, is_newest_first=True, edge=edge, watch=watch)
+    # Without an id nothing of that time comes after it.
+    place = None if edge is None else (-edge, last or AFTER_ALL)
+    found = [run for each in states for run in _newest(controls.deployment.ledger, each, page, place)]
+    found.sort(key=_order)
     told: dict[str, Any] = {"runs": [run_facts(run) for run in found[:limit]]}
     if len(found) > limit:
-        told["next"] = {"before": repr(found[limit - 1].updated)}
+        told["next"] = {"before": f"{found[limit - 1].updated!r},{found[limit - 1].id}"}
     return told
+
+
+def _newest(ledger: DynamoLedger, state: State, page: StatePage, place: tuple[float, str] | None) -> Iterator[CloudRun]:
+    """Yield runs of a state that come after a place, those changed last first, and all of the time of the last one.
+
+    The index has runs of the same time in no order that is told.
+    """
+    found: list[CloudRun] = []
+    for run in each_by_state(ledger, state, page):
+        if len(found) >= page.limit and run.updated != found[-1].updated:
+            return
+        if place is None or _order(run) > place:
+            found.append(run)
+            yield run
+
+
+def _order(run: CloudRun) -> tuple[float, str]:
+    return -run.updated, run.id
 
 
 def show_run(controls: Controls, asked: Asked) -> dict[str, Any]:
@@ -112,12 +139,7 @@ def retry(controls: Controls, asked: Asked) -> dict[str, Any]:
 
 def cancel(controls: Controls, asked: Asked) -> dict[str, Any]:
     """Stop a run; one that has ended is left as it is."""
-    run = _run(controls, asked)
-    if run.state not in FINAL:
-        # First: what the execution tells when it is stopped is no failure then.
-        run = move_run(controls.deployment.ledger, run.id, "cancelled", "cancelled")
-        stop_run(controls.deployment, run, "cancelled")
-    return run_facts(run)
+    return run_facts(cancel_cloud_run(controls.deployment, _run(controls, asked)))
 
 
 def show_health(controls: Controls, _: Asked) -> dict[str, Any]:

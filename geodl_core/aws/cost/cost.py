@@ -18,6 +18,7 @@ from geodl_core.aws.cost.setup import (
     INGEST_S,
     INSTANCE_DISK_GB,
     JOB_VCPUS,
+    LEAST_ACU,
     LIST_ITEM_S,
     LISTED,
     LOOK_S,
@@ -164,7 +165,7 @@ def scene_entries(work: Work, setup: Setup, course: Course, is_alone: bool) -> t
             Else it is one of a stream, and pays for its own time.
     """
     cold_s = COLD_S if is_alone else 0.0
-    awake_s = REGISTER_S + (WAKE_S + PAUSE_S if is_alone else 0.0)
+    awake_s = REGISTER_S + (WAKE_S + PAUSE_S if is_alone and setup.rests else 0.0)
     message = ceil(work.item_bytes / MESSAGE_BYTES)
     looks = Entry("functions", "lambda_gb_s", FUNCTION_GB["ingest"] * (INGEST_S + LOOK_S + cold_s))
     return (
@@ -179,9 +180,9 @@ def scene_entries(work: Work, setup: Setup, course: Course, is_alone: bool) -> t
         Entry("ledger", "dynamodb_write", SCENE_WRITES),
         Entry("bucket", "s3_put", _puts(work) + INGEST_PUTS),
         Entry("bucket", "s3_get", _gets(work, setup) + INGEST_GETS),
-        *_machines(setup, course.instance_s if is_alone else course.busy_s),
+        *_machines(setup, course.instance_s if is_alone else course.busy_s, work.shards),
         *_merge_job(work),
-        *(_database(awake_s, 1) if setup.has_database else ()),
+        *(_database(setup, awake_s, 1) if setup.has_database else ()),
         *_kept(work, setup),
     )
 
@@ -214,9 +215,9 @@ def backfill_entries(work: Work, setup: Setup, course: Course) -> tuple[Entry, .
     )
     entries = [Entry(entry.line, entry.price, scenes * entry.count, entry.share) for entry in each]
     entries.append(Entry("state machine", "states_transition", lists * LIST_STATES))
-    entries.extend(_machines(setup, course.instance_s))
+    entries.extend(_machines(setup, course.instance_s, scenes * work.shards))
     if setup.has_database:
-        entries.extend(_database(course.seconds + PAUSE_S, scenes))
+        entries.extend(_database(setup, course.seconds + PAUSE_S * setup.rests, scenes))
     return tuple(entries)
 
 
@@ -252,7 +253,17 @@ def _gets(work: Work, setup: Setup) -> int:
     return own + PROBE_GETS * work.is_detector + work.blocks * setup.pays
 
 
-def _machines(setup: Setup, seconds: float) -> tuple[Entry, ...]:
+def machine_usd(setup: Setup, prices: PriceTable) -> float:
+    """Return what an hour of a machine of shards costs, of those that are taken first; its disk and address apart.
+
+    Raises:
+        InputError: the table lacks a price.
+    """
+    return cost_of(_machines(setup, HOUR_S, 1), prices).lines["machines"]
+
+
+def _machines(setup: Setup, seconds: float, jobs: int) -> tuple[Entry, ...]:
+    """Return what machines take that are paid for so long, together, by so many jobs."""
     hours = seconds / HOUR_S
     if setup.is_fargate:
         share = "fargate_spot_share" if setup.is_spot else None
@@ -261,8 +272,11 @@ def _machines(setup: Setup, seconds: float) -> tuple[Entry, ...]:
             Entry("machines", "fargate_gb_hour", hours * FARGATE_JOB_GB, share),
             Entry("disks and addresses", "ipv4_hour", hours),
         )
+    dear = hours * setup.on_demand_share(jobs)
+    first, second = hours - dear, Entry("machines", setup.instance, dear)
     return (
-        Entry("machines", setup.instance, hours, "gpu_spot_share" if setup.is_spot else None),
+        *((Entry("machines", setup.instance, first, "gpu_spot_share"),) if setup.is_spot else ()),
+        *((second,) if dear else ()),
         Entry("disks and addresses", "ebs_gb_month", hours / 24 / MONTH_DAYS * INSTANCE_DISK_GB),
         Entry("disks and addresses", "ipv4_hour", hours),
     )
@@ -279,10 +293,12 @@ def _merge_job(work: Work) -> tuple[Entry, ...]:
     )
 
 
-def _database(awake_s: float, scenes: int) -> tuple[Entry, ...]:
+def _database(setup: Setup, awake_s: float, scenes: int) -> tuple[Entry, ...]:
     hours = awake_s / HOUR_S
+    # What one that never rests has in any case stands in the costs of a month.
+    acu = ACU if setup.rests else ACU - LEAST_ACU
     # Its address is looked up by each registration.
-    return Entry("database", "aurora_acu_hour", hours * ACU), Entry("database", "secrets_call", scenes)
+    return Entry("database", "aurora_acu_hour", hours * acu), Entry("database", "secrets_call", scenes)
 
 
 def _kept(work: Work, setup: Setup) -> tuple[Entry, ...]:

@@ -8,7 +8,17 @@ from typing import Any
 
 from geodl_core.aws.cost.cost import Entry, Work, backfill_entries, scene_entries
 from geodl_core.aws.cost.schedule import Backfill, Course, simulate
-from geodl_core.aws.cost.setup import COLD_S, INGEST_S, LIST_ITEM_S, LISTED, PLAN_S, REGISTER_S, WAKE_S, Setup
+from geodl_core.aws.cost.setup import (
+    COLD_S,
+    INGEST_S,
+    JOB_VCPUS,
+    LIST_ITEM_S,
+    LISTED,
+    PLAN_S,
+    REGISTER_S,
+    WAKE_S,
+    Setup,
+)
 from geodl_core.aws.ledger.rates import FIRST_RATE, shard_pixels, shards_for
 from geodl_core.aws.steps.estimate import estimate_merge, merge_way
 from geodl_core.domain.grid import cell_area_m2
@@ -100,7 +110,7 @@ def scene_outlook(
     pixels = round(plan.grid.height * plan.grid.width * live / tile_count(plan.grid, plan.core_px))
     cell = cell_area_m2(plan.grid)
     area = None if cell is None else pixels * cell / 1e6
-    alone = _one(work, setup, COLD_S, WAKE_S if setup.has_database else 0.0)
+    alone = _one(work, setup, COLD_S, WAKE_S if setup.has_database and setup.rests else 0.0)
     stream = _one(work, setup, 0.0, 0.0)
     return Outlook(setup, rate, work, pixels, area, simulate(alone), simulate(replace(stream, boot_s=0.0, keep_s=0.0)))
 
@@ -139,7 +149,7 @@ def _one(work: Work, setup: Setup, cold_s: float, wake_s: float) -> Backfill:
         scenes=1,
         shards=work.shards,
         job_s=work.job_s,
-        max_vcpus=setup.max_vcpus,
+        max_vcpus=setup.slots * JOB_VCPUS,
         shards_at_once=setup.shards_at_once,
         plan_s=PLAN_S + cold_s,
         finish_s=work.merge_s + cold_s + REGISTER_S + cold_s + wake_s,

@@ -237,8 +237,8 @@ class _Run:
 
     def __init__(self, asked: Backfill) -> None:
         self.asked = asked
-        self.events: list[tuple[float, int, Callable[[float, int], None], int]] = []
-        """Time, order among those of the same time, what happens, and to which scene."""
+        self.events: list[tuple[float, tuple[bool, int], Callable[[float, int], None], int]] = []
+        """Time, order among those of the same time (jobs' ends first), what happens, and to which scene."""
         self.begun, self.ready, self.submitted, self.started = (array("d") for _ in range(4))
         self.waiting, self.served, self.finished = (array("d") for _ in range(3))
         self._order = count()
@@ -256,7 +256,7 @@ class _Run:
 
     def later(self, at: float, act: Callable[[float, int], None], scene: int) -> None:
         """Let something happen."""
-        heapq.heappush(self.events, (at, next(self._order), act, scene))
+        heapq.heappush(self.events, (at, (act != self._ended, next(self._order)), act, scene))
 
     def open_list(self, at: float) -> None:
         """Make the next list of scenes."""

@@ -23,6 +23,8 @@ KEEP_S = 1_200.0
 """Least time that an instance without work is kept for."""
 PAUSE_S = 900.0
 """After which the database rests."""
+LEAST_ACU = 0.5
+"""Capacity units of a database that is awake and has nothing to do."""
 
 # On the safe side; what was measured on one machine with AWS played by moto stands beside it.
 INGEST_S = 0.5
@@ -54,7 +56,9 @@ class Setup:
     """Type that is paid for; Batch may take another of its list."""
     is_spot: bool = True
     max_vcpus: int = 64
-    """Of shards' machines, together."""
+    """Of shards' machines; where these are on Spot, of those."""
+    max_on_demand_vcpus: int = 16
+    """Of more of them on demand, which Batch takes once those on Spot are busy, or there are none; `gpu-ec2` alone."""
     max_merge_vcpus: int = 32
     shards_at_once: int = 256
     """Of a scene."""
@@ -64,6 +68,8 @@ class Setup:
     """Work that a job should have."""
     has_database: bool = True
     """Whether results are registered in an Aurora of the deployment's own."""
+    has_proxy: bool = False
+    """Whether that has a proxy, which never lets it rest."""
     pays: bool = False
     """Whether reading scenes is paid for by the reader."""
     kept_months: float = 12.0
@@ -73,12 +79,29 @@ class Setup:
 
     @property
     def slots(self) -> int:
-        """Jobs that run at the same time."""
+        """Jobs that run at the same time, where each machine has the processors of one."""
+        return self.first_slots + (0 if self.is_fargate else self.max_on_demand_vcpus // JOB_VCPUS)
+
+    @property
+    def first_slots(self) -> int:
+        """Those that are taken first: on Spot, where that is asked for."""
         return self.max_vcpus // JOB_VCPUS
 
     @property
     def is_fargate(self) -> bool:
         return self.compute == "fargate"
+
+    @property
+    def rests(self) -> bool:
+        """Whether the database does, while nobody asks it."""
+        return not self.has_proxy
+
+    def on_demand_share(self, jobs: int) -> float:
+        """Return which part of the machines is on demand, once so many jobs are there."""
+        if not self.is_spot:
+            return 1.0
+        used = max(1, min(jobs, self.slots))
+        return max(0, used - self.first_slots) / used
 
     @property
     def boot_s(self) -> float:

@@ -28,16 +28,20 @@ def stack_setup(stack: Stack) -> Setup:
     if word not in COMPUTES:
         raise InputError(f"stack {stack.name}: expected ShardCompute to be one of {', '.join(COMPUTES)}, found {word}")
     compute, is_spot = COMPUTES[word]
+    on_demand = _number(stack, "MaxOnDemandVcpus", usual.max_on_demand_vcpus) if word == "gpu-ec2" else 0
+    has_database = not stack.catalog_url and not told.get("CatalogDsnSecret")
     return Setup(
         compute=compute,
         instance=told.get("GpuInstanceTypes", "").split(",")[0].strip() or usual.instance,
         is_spot=is_spot,
         max_vcpus=int(_number(stack, "MaxGpuVcpus", usual.max_vcpus)),
+        max_on_demand_vcpus=int(on_demand),
         max_merge_vcpus=int(_number(stack, "MaxCpuVcpus", usual.max_merge_vcpus)),
         shards_at_once=int(_number(stack, "MapConcurrency", usual.shards_at_once)),
         scenes_at_once=int(stack.backfill_concurrency or _number(stack, "BackfillConcurrency", usual.scenes_at_once)),
         shard_s=_number(stack, "ShardSeconds", usual.shard_s),
-        has_database=not stack.catalog_url and not told.get("CatalogDsnSecret"),
+        has_database=has_database,
+        has_proxy=has_database and told.get("UseRdsProxy") == "true",
         pays=told.get("RequesterPays") == "1",
         work_days=_number(stack, "WorkDays", usual.work_days),
     )

@@ -1,7 +1,7 @@
 """What a deployment costs a month while nothing is published: what waits, watches, and looks around by the clock."""
 
 from geodl_core.aws.cost.cost import ACU, HOUR_S, MONTH_DAYS, Entry
-from geodl_core.aws.cost.setup import FUNCTION_GB, PAUSE_S, WAKE_S, Setup
+from geodl_core.aws.cost.setup import FUNCTION_GB, LEAST_ACU, PAUSE_S, WAKE_S, Setup
 
 MONTH_HOURS = 24 * MONTH_DAYS
 SWEEPS_AN_HOUR = 30
@@ -16,7 +16,9 @@ POLLS_AN_HOUR = 5 * 180
 # As template.yaml has them; a test compares.
 ENDPOINTS, ZONES = 2, 2
 ALARMS, DASHBOARDS, METRICS = 7, 1, 15
-SECRETS, DATABASE_SECRETS = 1, 1
+SECRETS, DATABASE_SECRETS, PROXY_SECRETS = 1, 1, 1
+PROXY_ACU = 8.0
+"""Capacity units that a proxy is paid for at least."""
 
 
 def standing_entries(setup: Setup) -> tuple[Entry, ...]:
@@ -32,11 +34,22 @@ def standing_entries(setup: Setup) -> tuple[Entry, ...]:
         Entry("watching", "alarm_month", ALARMS),
         Entry("watching", "dashboard_month", DASHBOARDS),
         Entry("watching", "metric_month", METRICS),
-        Entry("secrets", "secret_month", SECRETS + DATABASE_SECRETS * setup.has_database),
     ]
+    secrets = SECRETS
     if setup.has_database:
+        secrets += DATABASE_SECRETS + PROXY_SECRETS * setup.has_proxy
+        entries += _database(setup, looks)
+        entries.append(Entry("network", "endpoint_hour", ENDPOINTS * ZONES * MONTH_HOURS))
+    return *entries, Entry("secrets", "secret_month", secrets)
+
+
+def _database(setup: Setup, looks: float) -> tuple[Entry, ...]:
+    """Return a month of the database: it rests between looks, or never where there is a proxy."""
+    if setup.rests:
         # Each look for what is not yet published wakes it.
         awake_s = looks * (WAKE_S + OUTBOX_S + PAUSE_S)
-        entries.append(Entry("database", "aurora_acu_hour", awake_s / HOUR_S * ACU))
-        entries.append(Entry("network", "endpoint_hour", ENDPOINTS * ZONES * MONTH_HOURS))
-    return tuple(entries)
+        return (Entry("database", "aurora_acu_hour", awake_s / HOUR_S * ACU),)
+    return (
+        Entry("database", "aurora_acu_hour", MONTH_HOURS * LEAST_ACU),
+        Entry("database", "proxy_acu_hour", MONTH_HOURS * PROXY_ACU),
+    )

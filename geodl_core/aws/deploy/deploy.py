@@ -9,7 +9,10 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
-from geodl_core.aws.cost.setup import JOB_VCPUS, SCENES_A_JOB
+from geodl_core.aws.cost.cost import machine_usd
+from geodl_core.aws.cost.prices import read_prices
+from geodl_core.aws.cost.setup import JOB_VCPUS, SCENES_A_JOB, Setup
+from geodl_core.aws.cost.stack_setup import COMPUTES
 from geodl_core.aws.deploy.change_set import last_failure
 from geodl_core.aws.deploy.source import Source
 from geodl_core.aws.site.account import account_errors
@@ -25,6 +28,10 @@ IMAGES = ("CpuImage", "Image")
 """Parameters that name containers."""
 BROKEN = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED", "UPDATE_ROLLBACK_FAILED")
 """States that no deployment leads out of."""
+TAG = "geodl:stack"
+"""Of all that a stack makes: by it a budget knows what belongs to the stack, once it is activated for billing."""
+MACHINE = ("ShardCompute", "GpuInstanceTypes")
+"""Parameters that say what a machine of shards costs."""
 OPTIONS = {"CpuImage": "--cpu-image"}
 """Parameter that has to be given → the option that does so."""
 
@@ -110,7 +117,7 @@ def choose_parameters(source: Source, given: Mapping[str, str], told: Mapping[st
     if unknown:
         close = get_close_matches(unknown[0], list(source.defaults), 1)
         raise InputError(
-            f"parameter {unknown[0]}: {source.template} has none of this name" + f"; {close[0]}?" * bool(close),
+            f"parameter {unknown[0]}: {source.template} has none of this name" + (f"; {close[0]}?" if close else ""),
             hint=f"it has {', '.join(sorted(source.defaults))}",
         )
     before = parameters_of(told)
@@ -122,7 +129,38 @@ def choose_parameters(source: Source, given: Mapping[str, str], told: Mapping[st
     is_open = "BackfillConcurrency" in source.defaults and "BackfillConcurrency" not in given
     if is_open and (told is None or "MaxGpuVcpus" in given):
         chosen["BackfillConcurrency"] = str(scenes_at_once(_most_vcpus(source, given, before)))
+    is_priced = "GpuHourUsd" in source.defaults and "GpuHourUsd" not in given
+    if is_priced and (told is None or any(name in given for name in MACHINE)):
+        price = hour_usd({name: {**source.defaults, **before, **given}.get(name) or "" for name in MACHINE})
+        chosen |= {} if price is None else {"GpuHourUsd": f"{price:.4f}"}
     return chosen
+
+
+def choose_tags(stack: str, given: Mapping[str, str]) -> dict[str, str]:
+    """Return the tags of a stack, which CloudFormation gives to all in it that can have some: those given, and its own.
+
+    Raises:
+        InputError: the stack's own is given, as something else.
+    """
+    if given.get(TAG, stack) != stack:
+        raise InputError(f"--tag {TAG}: expected {stack}, the stack's name, found {given[TAG][:80]}")
+    return {**given, TAG: stack}
+
+
+def hour_usd(parameters: Mapping[str, str]) -> float | None:
+    """Return what an hour of a machine of shards costs, by the table of prices.
+
+    Args:
+        parameters: `MACHINE` by name.
+
+    Returns:
+        US dollars; None where the table does not know the machine.
+    """
+    known, prices = COMPUTES.get(parameters["ShardCompute"]), read_prices()
+    instance = parameters["GpuInstanceTypes"].split(",")[0].strip()
+    if known is None or (known[0] == "gpu-ec2" and instance not in prices.prices):
+        return None
+    return machine_usd(Setup(compute=known[0], instance=instance, is_spot=known[1]), prices)
 
 
 def scenes_at_once(most_vcpus: int) -> int:

@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 
 from geodl_core.aws.ledger.ledger import (
     BY_STATE,
     LAST,
+    PAGE,
     CloudRun,
     DynamoLedger,
     StatePage,
-    list_by_state,
+    each_by_state,
     number,
     query_pages,
     read_run,
@@ -21,7 +23,6 @@ LEAST_ID, WHOLE_ID = 8, 64
 MOST_COUNTED = 200_000
 LOOKED_AT: tuple[State, ...] = ("running", "failed", "invalid", "claimed", "queued", "cancelled", "succeeded")
 """States in the order in which a run is looked for: those that people ask for first."""
-PAGE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +70,9 @@ def ended_since(
         since_s: seconds since 1970.
         watch: that ordered them; None for any.
     """
+    asked = StatePage(PAGE, is_newest_first=True, watch=watch)
     for state in states:
-        edge: float | None = None
-        while True:
-            page = list_by_state(ledger, state, StatePage(PAGE, is_newest_first=True, edge=edge, watch=watch))
-            for run in page:
-                if run.updated < since_s:
-                    break
-                yield run
-            else:
-                if len(page) == PAGE:
-                    edge = page[-1].updated
-                    continue
-            break
+        yield from takewhile(lambda run: run.updated >= since_s, each_by_state(ledger, state, asked))
 
 
 def runs_of_job(ledger: DynamoLedger, job_id: str, since_s: float) -> Iterator[str]:

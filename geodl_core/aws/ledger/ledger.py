@@ -3,9 +3,10 @@
 | pk | sk | what |
 |---|---|---|
 | RUN#<id> | RUN | a run; `by_state` is an index over STATE#<state> and the time of the last change |
-| RUN#<id> | EVENT#<time>#<attempt> | a line of its history |
+| RUN#<id> | EVENT#<time>#<state> | a line of its history |
 | WATCH#<name> | WATCH | a watch's document |
 | BRAKE#<watch>#<day> | BRAKE | how many runs of a watch count for a day |
+| BRAKE#<watch>#NEXT | BRAKE | the first day that may have room, by how many runs a day may have |
 
 Every change of a run is one transaction with its line of history, and is made only if the run is still in the state
 that was seen. Times are seconds since 1970 (UTC).
@@ -15,11 +16,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from geodl_core.domain.run.order import Order, order_id
 from geodl_core.domain.run.state import FINAL, FOLLOWING, State
 from geodl_core.errors import AbsentError, CatalogError, InputError
 
@@ -31,8 +32,10 @@ KEEP_S = 180 * DAY_S
 LAST = "LastEvaluatedKey"
 """Of a page: where it ends; the last page has none."""
 MOST_CONFLICTS = 20
-MOST_DAYS = 3_660
-"""That a brake puts a run off."""
+TRANSIENT = ("TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded")
+"""Reasons for which a transaction is tried again."""
+PAGE = 1_000
+"""Rows that a query of the index looks at in one request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,46 +73,15 @@ class CloudRun:
     """Known once it was planned, as are shards and tiles."""
     shards: int = 0
     tiles: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """What became of an order."""
-
-    run: CloudRun
-    is_new: bool
-
-
-def claim_order(ledger: DynamoLedger, order: Order, most_per_day: int | None, held_until: float | None = None) -> Claim:
-    """Put a run into the table, if it is not there: of many who try at once one succeeds.
-
-    Args:
-        ledger: where.
-        order: what to run.
-        most_per_day: brake of its watch, None for none.
-        held_until: time until which nobody but a back-fill starts it; None for no such time.
-
-    Raises:
-        CatalogError: the table does not answer.
-    """
-    run_id, now = order_id(order), ledger.clock()
-    today = int(now // DAY_S)
-    for day in range(today, today + MOST_DAYS):
-        found = read_run(ledger, run_id)
-        if found is not None:
-            return Claim(found, is_new=False)
-        not_before = now if day == today else float(day * DAY_S)
-        row = _row(order, run_id, now, not_before if held_until is None else max(not_before, held_until))
-        if _put(ledger, row, (order.watch, day, most_per_day)):
-            return Claim(_run(row), is_new=True)
-    raise CatalogError(f"watch {order.watch}: its brake puts runs off by more than {MOST_DAYS // 366} years")
+    held_by: str | None = None
+    """Back-fill that has listed it: the sweep leaves it alone until something has happened to it."""
 
 
 def read_run(ledger: DynamoLedger, run_id: str) -> CloudRun | None:
     """Return a run, None where there is none."""
     with answers(ledger):
-        row = ledger.table.get_item(Key=_key(run_id), ConsistentRead=True).get("Item")
-    return None if row is None else _run(row)
+        row = ledger.table.get_item(Key=run_key(run_id), ConsistentRead=True).get("Item")
+    return None if row is None else run_of(row)
 
 
 def move_run(ledger: DynamoLedger, run_id: str, state: State, text: str, **facts: Any) -> CloudRun:
@@ -136,7 +108,7 @@ def move_run(ledger: DynamoLedger, run_id: str, state: State, text: str, **facts
             return run
         if state not in FOLLOWING[run.state]:
             raise InputError(f"run {run_id[:8]}: {state} does not follow {run.state}")
-        if _change(ledger, run, state, text, facts):
+        if change_run(ledger, run, state, text, facts):
             break
     else:
         raise CatalogError(f"run {run_id[:8]}: others change it all the time")
@@ -168,35 +140,53 @@ class StatePage:
     is_newest_first: bool = False
     """By the time of the last change; else the one changed longest ago comes first."""
     edge: float | None = None
-    """Time of the last change beyond which the page begins, in the order asked for."""
+    """Time of the last change at which the page begins, in the order asked for: runs of that time are in it."""
     watch: str | None = None
     """That ordered them first; None for any."""
+    due: float | None = None
+    """Only those that may start by this time, and that no back-fill holds."""
 
 
 def list_by_state(ledger: DynamoLedger, state: State, asked: StatePage = StatePage()) -> list[CloudRun]:
     """Return runs in a state by the index, which may lag behind the table for a moment."""
+    return list(islice(each_by_state(ledger, state, asked), asked.limit))
+
+
+def each_by_state(ledger: DynamoLedger, state: State, asked: StatePage) -> Iterator[CloudRun]:
+    """Yield runs in a state, all there are: whoever has enough stops, and nothing more is asked for.
+
+    Of many that are passed over each is looked at once, since one request begins where the one before has ended.
+
+    Raises:
+        CatalogError: the table does not answer.
+    """
     terms, values = ["state_pk = :state"], {":state": f"STATE#{state}"}
     if asked.edge is not None:
-        terms.append(f"updated {'<' if asked.is_newest_first else '>'} :edge")
+        terms.append(f"updated {'<=' if asked.is_newest_first else '>='} :edge")
         values[":edge"] = number(asked.edge)  # type: ignore[assignment]
+    wanted: list[str] = []
     more: dict[str, Any] = {}
     if asked.watch is not None:
+        wanted.append("#watch = :watch")
         values[":watch"] = asked.watch
-        more = {"FilterExpression": "#watch = :watch", "ExpressionAttributeNames": {"#watch": "watch"}}
-    found: list[CloudRun] = []
+        more["ExpressionAttributeNames"] = {"#watch": "watch"}
+    if asked.due is not None:
+        wanted.append("not_before <= :due AND attribute_not_exists(held_by)")
+        values[":due"] = number(asked.due)  # type: ignore[assignment]
+    if wanted:
+        more["FilterExpression"] = " AND ".join(wanted)
     for page in query_pages(
         ledger,
         IndexName=BY_STATE,
         KeyConditionExpression=" AND ".join(terms),
         ExpressionAttributeValues=values,
         ScanIndexForward=not asked.is_newest_first,
-        Limit=min(1_000, asked.limit),
+        # What is passed over counts, too: with a filter the limit says nothing of how many are wanted.
+        Limit=PAGE if wanted else min(PAGE, asked.limit),
         **more,
     ):
-        found += [_run(row) for row in page["Items"]]
-        if len(found) >= asked.limit:
-            break
-    return found[: asked.limit]
+        for row in page["Items"]:
+            yield run_of(row)
 
 
 def cloud_history(ledger: DynamoLedger, run_id: str) -> list[dict[str, Any]]:
@@ -210,54 +200,36 @@ def cloud_history(ledger: DynamoLedger, run_id: str) -> list[dict[str, Any]]:
     return [{name: plain(row[name]) for name in names} for row in found["Items"]]
 
 
-def _row(order: Order, run_id: str, now: float, not_before: float) -> dict[str, Any]:
-    return {
-        **_key(run_id),
-        "id": run_id,
-        "state": "queued",
-        "state_pk": "STATE#queued",
-        "attempt": 1,
-        "priority": order.priority,
-        "watch": order.watch,
-        "item_collection": order.item.get("collection"),
-        "item_id": str(order.item["id"]),
-        "model": order.model,
-        "created": number(now),
-        "updated": number(now),
-        "not_before": number(not_before),
-        "is_forced": False,
-    }
+def change_run(ledger: DynamoLedger, run: CloudRun, state: State, text: str, facts: Mapping[str, Any]) -> bool:
+    """Bring a run that was seen into a state, with its line of history; False where it has changed since.
+
+    Nobody holds it any more, unless the facts say who does.
+
+    Args:
+        ledger: where.
+        run: as it was seen.
+        state: whether it follows is for the caller to know.
+        text: for the history.
+        facts: further attributes of `CloudRun` to set.
+
+    Raises:
+        CatalogError: the table does not answer.
+    """
+    return transact(ledger, change_steps(ledger, run, state, text, facts))
 
 
-def _put(ledger: DynamoLedger, row: Mapping[str, Any], brake: tuple[str | None, int, int | None]) -> bool:
-    """Store a new run and count it for its watch's day; False where it is there by now, or the day is full."""
-    watch, day, most = brake
-    event = _event(str(row["id"]), 1, "queued", f"ordered by {watch or 'hand'}", ledger.clock())
-    put = {"TableName": ledger.table.name, "Item": dict(row), "ConditionExpression": "attribute_not_exists(pk)"}
-    steps: list[Any] = [{"Put": put}, {"Put": {"TableName": ledger.table.name, "Item": event}}]
-    if watch is not None and most is not None:
-        count = {
-            "TableName": ledger.table.name,
-            "Key": {"pk": f"BRAKE#{watch}#{day}", "sk": "BRAKE"},
-            "UpdateExpression": "ADD runs :one SET expires = :expires",
-            "ConditionExpression": "attribute_not_exists(runs) OR runs < :most",
-            "ExpressionAttributeValues": {":one": 1, ":most": most, ":expires": (day + 8) * DAY_S},
-        }
-        steps.append({"Update": count})
-    return transact(ledger, steps)
-
-
-def _change(ledger: DynamoLedger, run: CloudRun, state: State, text: str, facts: Mapping[str, Any]) -> bool:
-    """Move a run on; False where it is no longer in the state that was seen."""
+def change_steps(ledger: DynamoLedger, run: CloudRun, state: State, text: str, facts: Mapping[str, Any]) -> list[Any]:
+    """Return the steps of the transaction of `change_run`."""
     now = ledger.clock()
     values = {"state": state, "state_pk": f"STATE#{state}", "updated": number(now), **facts}
     if state in FINAL:
         values["expires"] = int(now + KEEP_S)
     sets = ", ".join(f"#{name} = :{name}" for name in values)
+    gone = ", ".join(name for name in ("expires", "held_by") if name not in values)
     update = {
         "TableName": ledger.table.name,
-        "Key": _key(run.id),
-        "UpdateExpression": f"SET {sets}" + ("" if state in FINAL else " REMOVE expires"),
+        "Key": run_key(run.id),
+        "UpdateExpression": f"SET {sets}" + (f" REMOVE {gone}" if gone else ""),
         "ConditionExpression": "#state = :seen AND #updated = :at",
         "ExpressionAttributeNames": {f"#{name}": name for name in values},
         "ExpressionAttributeValues": {
@@ -266,8 +238,8 @@ def _change(ledger: DynamoLedger, run: CloudRun, state: State, text: str, facts:
             ":at": number(run.updated),
         },
     }
-    event = _event(run.id, int(facts.get("attempt", run.attempt)), state, text, now)
-    return transact(ledger, [{"Update": update}, {"Put": {"TableName": ledger.table.name, "Item": event}}])
+    event = event_row(run.id, int(facts.get("attempt", run.attempt)), state, text, now)
+    return [{"Update": update}, {"Put": {"TableName": ledger.table.name, "Item": event}}]
 
 
 def transact(ledger: DynamoLedger, steps: list[Any]) -> bool:
@@ -285,10 +257,12 @@ def transact(ledger: DynamoLedger, steps: list[Any]) -> bool:
                 if error.response["Error"]["Code"] != "TransactionCanceledException":
                     raise
                 reasons = {reason.get("Code") for reason in error.response.get("CancellationReasons", ())}
+                if "ConditionalCheckFailed" in reasons:
+                    return False
                 # Somebody else was at the same row at the same moment: that says nothing of the conditions.
-                if "TransactionConflict" in reasons and "ConditionalCheckFailed" not in reasons:
-                    continue
-                return False
+                if reasons.isdisjoint(TRANSIENT):
+                    raise
+                continue
         return True
     raise CatalogError(f"table {ledger.table.name}: others write the same rows all the time")
 
@@ -322,17 +296,21 @@ def answers(ledger: DynamoLedger) -> Iterator[None]:
         raise CatalogError(f"table {ledger.table.name}: it does not answer ({error})") from error
 
 
-def _event(run_id: str, attempt: int, state: str, text: str, now: float) -> dict[str, Any]:
+def event_row(run_id: str, attempt: int, state: str, text: str, now: float) -> dict[str, Any]:
+    """Return the row of a line of history."""
     key = {"pk": f"RUN#{run_id}", "sk": f"EVENT#{now:017.6f}#{state}"}
     return {**key, "at": number(now), "attempt": attempt, "state": state, "text": text, "expires": int(now + KEEP_S)}
 
 
-def _key(run_id: str) -> dict[str, str]:
+def run_key(run_id: str) -> dict[str, str]:
+    """Return the key of a run's row."""
     return {"pk": f"RUN#{run_id}", "sk": "RUN"}
 
 
-def _run(row: Mapping[str, Any]) -> CloudRun:
-    optional = {name: plain(row.get(name)) for name in ("watch", "item_collection", "result", "error", "job_id")}
+def run_of(row: Mapping[str, Any]) -> CloudRun:
+    """Return the run that a row has."""
+    options = ("watch", "item_collection", "result", "error", "job_id", "held_by")
+    optional = {name: plain(row.get(name)) for name in options}
     counts: dict[str, Any] = {name: int(row.get(name, 0)) for name in ("shards", "tiles")}
     names = ("id", "state", "attempt", "priority", "item_id", "model", "created", "updated", "not_before", "is_forced")
     return CloudRun(**optional, **counts, **{name: plain(row[name]) for name in names})

@@ -1,4 +1,7 @@
-"""How fast models run on the machines of Batch: the state machine notes what the first shard of a run took."""
+"""How fast models run on the machines of Batch: the state machine notes what the first shard of a run took.
+
+It notes jobs of first attempts that needed one try: another may have found its part there, and computed nothing.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -9,6 +12,8 @@ if TYPE_CHECKING:
 
 FIRST_RATE = 500_000.0
 """Pixels a second of a model that was never run here: on the cautious side, so that first shards are short."""
+LEAST_S = 30.0
+"""A job that took less says little: the model is taken to be no faster than if it had taken so long."""
 MOST_SHARDS = 10_000
 """Children of a Distributed Map that run at a time, by default; more only wait."""
 
@@ -16,6 +21,7 @@ MOST_SHARDS = 10_000
 def read_rate(ledger: "DynamoLedger", model: str) -> float | None:
     """Return pixels a second of a model's last noted shard, its container's start included; None where there is none.
 
+    A job of seconds makes a model fast by a step only, not at once: from it no shard is cut that could not end in time.
     The row is `RATE#<model>`/`RATE` with pixels, started_ms and stopped_ms, as the state machine writes it from the
     job that Batch describes.
 
@@ -34,7 +40,9 @@ def read_rate(ledger: "DynamoLedger", model: str) -> float | None:
         pixels = int(row["pixels"])
     except (KeyError, ValueError, TypeError):
         return None
-    return pixels / seconds if pixels > 0 and seconds > 0 else None
+    if pixels <= 0 or seconds <= 0:
+        return None
+    return min(pixels / seconds, max(FIRST_RATE, pixels / LEAST_S))
 
 
 def shards_for(plan: Plan, asked: int | None, rate: float | None, shard_s: float) -> int:

@@ -18,7 +18,7 @@ from geodl_core.aws.site.model_index import model_finder
 from geodl_core.aws.site.stack import Stack
 from geodl_core.aws.steps.ingest import Known, refresh, results_lookup
 from geodl_core.domain.place.href import hide_secrets
-from geodl_core.domain.watch.envelopes import Message, read_envelope
+from geodl_core.domain.watch.envelopes import Message, read_envelope, require_complete
 from geodl_core.domain.watch.match import match_item
 from geodl_core.errors import GeodlError
 from geodl_core.service.watches.verdict import decide, fault_text
@@ -169,6 +169,7 @@ def _why_item(deployment: Deployment, known: Known, item: Mapping[str, Any]) -> 
     name = "/".join(str(part) for part in (item.get("collection"), item.get("id")) if part)
     find = model_finder(deployment.s3, deployment.bucket, known.models, deployment.ledger.clock)
     try:
+        require_complete(item)
         verdict = decide(item, match_item(known.index, item), results_lookup(deployment), find)
     # As the function, which an Item of anybody may upset.
     except Exception as error:  # noqa: BLE001

@@ -1,7 +1,7 @@
 """How a deployment does: its runs, what hangs, what failed lately, its queues, jobs and alarms."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TypeVar
 
@@ -127,7 +127,7 @@ def find_stuck(deployment: Deployment) -> list[Stuck]:
     """
     now = deployment.ledger.clock()
     oldest = StatePage(MOST_FAILED)
-    waiting = [run for run in list_by_state(deployment.ledger, "queued", oldest) if run.not_before <= now - STUCK_S]
+    waiting = list_by_state(deployment.ledger, "queued", replace(oldest, due=now - STUCK_S))
     found = [(run, "it is due, and was not started") for run in waiting if run.updated <= now - STUCK_S]
     active = [run for state in ACTIVE for run in list_by_state(deployment.ledger, state, oldest)]
     quiet = [run for run in active if run.updated <= now - STUCK_S]
@@ -174,6 +174,16 @@ def read_alarms(stack: Stack) -> list[Alarm]:
         pages = client("cloudwatch").get_paginator("describe_alarms").paginate(AlarmNamePrefix=f"{stack.name}-")
         entries = [entry for page in pages for entry in page.get("MetricAlarms", ())]
     alarms = [
-        Alarm(str(one["AlarmName"]), str(one["StateValue"]), str(one.get("StateReason") or "")) for one in entries
+        Alarm(str(one["AlarmName"]), str(one["StateValue"]), str(one.get("StateReason") or ""))
+        for one in entries
+        if _is_named_by(stack, str(one["AlarmName"]))
     ]
     return sorted(alarms, key=lambda alarm: (alarm.state != "ALARM", alarm.name))
+
+
+def _is_named_by(stack: Stack, alarm: str) -> bool:
+    """Say whether CloudFormation named an alarm so for this stack: NAME-LOGICALID-RANDOM, and no hyphen in either.
+
+    The alarms of a stack `geodl-prod` begin as those of a stack `geodl` do.
+    """
+    return alarm.removeprefix(f"{stack.name}-").count("-") == 1

@@ -14,6 +14,8 @@ from geodl_core.errors import InputError, UnavailableError
 
 STARTED = "execution started"
 """Text of the line in a run's history."""
+MOST_NAMES = 1_000
+"""That Step Functions gives in one answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,8 @@ def running_names(deployment: Deployment) -> set[str]:
     names: set[str] = set()
     with _answers("list", "executions"):
         pages = deployment.states.get_paginator("list_executions")
-        for page in pages.paginate(stateMachineArn=deployment.machine, statusFilter="RUNNING"):
+        asked = {"stateMachineArn": deployment.machine, "statusFilter": "RUNNING"}
+        for page in pages.paginate(**asked, PaginationConfig={"PageSize": MOST_NAMES}):
             names.update(str(entry["name"]) for entry in page["executions"])
     return names
 

@@ -14,6 +14,7 @@ from geodl_core.service.watches.verdict import Ran
 KEPT_S = 60.0
 """So long a version that was registered since may be overlooked."""
 SHORTEST_VERSION = 4
+REGISTER = "register it with geodl model add DEFINITION --stack NAME"
 NEVER = datetime(1, 1, 1, tzinfo=UTC)
 
 
@@ -39,7 +40,7 @@ def model_finder(s3: Any, bucket: Bucket, cache: ModelCache, clock: Callable[[],
                 answer = error.message
             cache.found[asked] = (clock(), answer)
         if isinstance(answer, str):
-            raise ModelError(answer, hint="register it with geodl model add --store s3://…")
+            raise ModelError(answer, hint=REGISTER)
         return answer
 
     return find
@@ -59,7 +60,7 @@ def resolve_model(s3: Any, bucket: Bucket, asked: str) -> Ran:
         known = ", ".join(folder_names(s3, f"{bucket.url}/{MODELS}")) or "none"
         raise ModelError(
             f"no registered model {name} in {bucket.url}; there are: {known}",
-            hint=f"geodl model add DEFINITION --store {bucket.url}",
+            hint=REGISTER,
         )
     if not version:
         newest = max(versions, key=lambda each: (_created(s3, bucket, name, each), each))

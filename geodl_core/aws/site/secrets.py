@@ -58,6 +58,8 @@ def read_secret(client: Any, name: str) -> str:
 def catalog_address(text: str) -> str:
     """Return the address of a catalog from a secret: `postgresql://…`, or what RDS keeps of a database, as JSON.
 
+    RDS itself names the database's engine there; such a one is not talked to in the clear.
+
     Raises:
         InputError: it is neither; the text itself is not told.
     """
@@ -68,11 +70,12 @@ def catalog_address(text: str) -> str:
         user, password = (quote(str(told[name]), safe="") for name in ("username", "password"))
         name = told.get("dbname") or told.get("database") or "postgres"
         host = f"{told['host']}:{told.get('port', 5432)}"
+        more = "?sslmode=require" if told.get("engine") else ""
     except (ValueError, KeyError, TypeError, AttributeError):
         raise InputError(
             "the catalog's secret: expected postgresql://… or JSON with username, password, host, port and dbname"
         ) from None
-    return f"postgresql://{user}:{password}@{host}/{quote(str(name), safe='')}"
+    return f"postgresql://{user}:{password}@{host}/{quote(str(name), safe='')}{more}"
 
 
 def with_token(url: str, token: str) -> str:

@@ -100,7 +100,7 @@ def read_stack(name: str) -> Stack:
     if told is None:
         raise InputError(
             f"stack {name}: there is none in this account and region",
-            hint="geodl deploy makes one; --stack or GEODL_STACK names another, --region another region",
+            hint="geodl deploy makes one; --stack or GEODL_STACK names another, AWS_DEFAULT_REGION another region",
         )
     status = str(told["StackStatus"])
     if status.startswith(UNFINISHED):

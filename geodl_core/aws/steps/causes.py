@@ -1,7 +1,7 @@
 """Why an execution failed, for a person: what Lambda, Batch and Step Functions write as cause, in a line.
 
 Formats: Lambda's error object (errorType, errorMessage), Batch's job as DescribeJobs gives it (Status, StatusReason,
-Attempts, Container), both as JSON in the Cause of a state that failed; as AWS's documentation of each.
+Attempts, Container or EcsProperties), both as JSON in the Cause of a state that failed; as AWS's documentation of each.
 """
 
 import json
@@ -121,8 +121,7 @@ def _of_function(error: str, told: Mapping[str, Any]) -> Failure:
 
 def _of_job(told: Mapping[str, Any]) -> Failure:
     """Return why a Batch job failed: by its exit code, else by what Batch says."""
-    container = told.get("Container")
-    container = container if isinstance(container, Mapping) else {}
+    container = _container(told)
     code, reason = container.get("ExitCode"), str(container.get("Reason") or "")
     status = scrub(str(told.get("StatusReason") or ""))
     log = container.get("LogStreamName")
@@ -139,6 +138,26 @@ def _of_job(told: Mapping[str, Any]) -> Failure:
     message = f"{name}: {ended}{f', in {tries} tries' if tries > 1 else ''}{f': {said}' if said else ''}"
     stream = log if isinstance(log, str) else None
     return Failure("States.TaskFailed" if kind is None else kind.__name__, message[:MOST_TEXT], stream)
+
+
+def _container(told: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what Batch says of a job's container; of several of the one that failed.
+
+    There are two shapes of job definitions: one with EcsProperties (Managed Instances) has a list of tasks, with a list
+    of containers each.
+    """
+    plain = told.get("Container")
+    ecs = told.get("EcsProperties")
+    found = [plain] if isinstance(plain, Mapping) else []
+    for task in _mappings(ecs.get("TaskProperties")) if isinstance(ecs, Mapping) else ():
+        found += _mappings(task.get("Containers"))
+    said = [one for one in found if one.get("ExitCode") is not None or one.get("Reason")]
+    failed = [one for one in said if one.get("ExitCode") != 0]
+    return next(iter([*failed, *said, *found]), {})
+
+
+def _mappings(value: Any) -> list[Mapping[str, Any]]:
+    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
 
 
 def _shown_name(name: str) -> str:

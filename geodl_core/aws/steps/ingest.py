@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from geodl_core.aws.ledger.ledger import CloudRun, claim_order, read_run
+from geodl_core.aws.ledger.claims import Brake, claim_order, release_run
+from geodl_core.aws.ledger.ledger import CloudRun, read_run
 from geodl_core.aws.ledger.orders import keep_order
 from geodl_core.aws.ledger.watches import keep_remark, list_cloud_watches, revision_of_watches
 from geodl_core.aws.site.documents import read_document
@@ -13,15 +14,17 @@ from geodl_core.aws.site.executions import Deployment, start_run
 from geodl_core.aws.site.layout import LARGE, result_item_url
 from geodl_core.aws.site.model_index import ModelCache, model_finder
 from geodl_core.domain.run.order import Order, order_id
-from geodl_core.domain.watch.envelopes import Message, read_envelope
+from geodl_core.domain.watch.envelopes import Message, read_envelope, require_complete
 from geodl_core.domain.watch.loops import Lookup
 from geodl_core.domain.watch.match import WatchIndex, index_watches, match_item
 from geodl_core.errors import GeodlError, ItemError, UnavailableError
-from geodl_core.service.watches.verdict import decide, fault_text
+from geodl_core.service.watches.verdict import decide, fault_text, shown_name
 
 LOG = logging.getLogger("geodl.ingest")
 MOST_SAID = 5
 """Problems that an error names."""
+MOST_NAMED = 300
+"""Characters of an Item's name in a line of the log."""
 
 
 @dataclass(slots=True)
@@ -117,7 +120,12 @@ def take_item(deployment: Deployment, known: Known, item: Mapping[str, Any]) -> 
     for remark in verdict.remarks:
         LOG.warning("item passed over", extra={"facts": {"watch": remark.watch, "why": remark.text}})
         keep_remark(deployment.ledger, remark)
-    return [take_order(deployment, order, known.brakes.get(order.watch or "")) for order in verdict.orders]
+    taken = [take_order(deployment, order, known.brakes.get(order.watch or "")) for order in verdict.orders]
+    runs = {str(one.watch): one.run_id for one in taken}
+    name = shown_name(item)[:MOST_NAMED]
+    # A line an Item: what answers why nothing was started, too.
+    LOG.info("item taken" if watches else "item that no watch wants", extra={"facts": {"item": name, "runs": runs}})
+    return taken
 
 
 def take_order(deployment: Deployment, order: Order, most_per_day: int | None) -> Taken:
@@ -140,6 +148,8 @@ def take_order(deployment: Deployment, order: Order, most_per_day: int | None) -
         keep_order(deployment.s3, deployment.bucket, run_id, order)
         claim = claim_order(deployment.ledger, order, most_per_day)
         run, is_new = claim.run, claim.is_new
+    elif run.held_by is not None and order.watch is not None and most_per_day is not None:
+        run = release_run(deployment.ledger, run, Brake(order.watch, most_per_day))
     is_started = is_due(deployment, run)
     if is_started:
         start_run(deployment, run)
@@ -174,6 +184,7 @@ def _item_of(deployment: Deployment, message: Message, catalog: Lookup | None) -
         StoreError: what has it does not answer now.
     """
     if message.item is not None:
+        require_complete(message.item)
         return message.item
     if message.key is not None:
         return _of_catalog(message.key, catalog)
@@ -183,6 +194,7 @@ def _item_of(deployment: Deployment, message: Message, catalog: Lookup | None) -
         found = read_document(deployment.s3, message.href)
         if not isinstance(found, Mapping) or found.get("type") != "Feature":
             raise ItemError(f"{message.href}: expected an Item, found none; it may have been too long ago")
+        require_complete(found)
         return found
     from geodl_core.service.triggers.fetch import fetch_item  # noqa: PLC0415  # 0.3 s, for such messages alone
 

@@ -1,5 +1,6 @@
 """The first step of an execution: lay a run out, or find that its result is there."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,11 @@ from geodl_core.aws.site.layout import (
 from geodl_core.aws.site.registry import load_from_bucket
 from geodl_core.aws.steps.estimate import merge_way
 from geodl_core.domain.naming import output_collection_id
-from geodl_core.domain.plan.plan import live_tiles
+from geodl_core.domain.plan.plan import live_tiles, shard_count
 from geodl_core.domain.run.options import command_options
 from geodl_core.domain.run.order import Order
 from geodl_core.engine.load_model import load_model
+from geodl_core.engine.merge_plan import merged_before
 from geodl_core.engine.origin import origin_of
 from geodl_core.engine.plan_files import PLAN_NAME, RunWishes, write_plan
 from geodl_core.engine.plan_mosaic import plan_items
@@ -39,6 +41,8 @@ LEAST_PRIORITY = -100
 """Of orders; Batch takes numbers from 0 on."""
 HAND = "hand"
 """Share of what no watch ordered."""
+MERGED = "computed and merged before: only its Item is missing"
+"""What the history says of an attempt that computes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +67,10 @@ def plan_stage(site: StageSite, event: dict[str, Any]) -> dict[str, Any]:
         event: run_id and attempt.
 
     Returns:
-        run_id, attempt, plan, of, shards_bucket, shards_key, at_once, merge, is_empty, is_done, priority, lane, share,
-        model and shard_pixels; where the result is there already, `is_done` is true and the run has succeeded. The
-        lane is 1 for an order that goes before all of no priority, else 0.
+        run_id, attempt, plan, of, shards_bucket, shards_key, at_once, merge, is_empty, is_merged, is_done, priority,
+        lane, share, model and shard_pixels; where the result is there already, `is_done` is true and the run has
+        succeeded; where an earlier attempt has merged it and only its Item is missing, `is_merged` is true. The lane is
+        1 for an order that goes before all of no priority, else 0.
 
     Raises:
         GeodlError: as `current_run`, `read_kept_order`, `load_from_bucket`, `plan_items` and `write_plan`.
@@ -79,7 +84,7 @@ def plan_stage(site: StageSite, event: dict[str, Any]) -> dict[str, Any]:
     planned = plan_items((asked.item,), asked.model, asked.arguments)
     collection = order.collection or output_collection_id(asked.model.name)
     place = work_url(site.bucket, run.id)
-    of = shards_for(planned.plan, order.options.shards, read_rate(site.ledger, order.model), site.shard_s)
+    of = _shards(site, run, order, planned)
     tiles = len(live_tiles(planned.plan))
     told = {
         "run_id": run.id,
@@ -91,10 +96,11 @@ def plan_stage(site: StageSite, event: dict[str, Any]) -> dict[str, Any]:
         "at_once": site.at_once,
         "merge": merge_way(planned),
         "is_empty": tiles == 0,
+        "is_merged": False,
         "is_done": False,
         "priority": run.priority - LEAST_PRIORITY,
         "lane": int(run.priority > 0),
-        "share": "".join(filter(str.isalnum, run.watch or "")) or HAND,
+        "share": share_of(run.watch),
         "model": order.model,
         "shard_pixels": shard_pixels(planned.plan, of),
     }
@@ -104,11 +110,35 @@ def plan_stage(site: StageSite, event: dict[str, Any]) -> dict[str, Any]:
         if run.state != "succeeded":
             move_run(site.ledger, run.id, "succeeded", "the result was there already", result=result, **facts)
         return told | {"is_done": True}
+    is_merged = _is_merged(site, run, planned, collection)
     _write(site, run, (planned, asked, collection), of)
     if run.state != "running":
-        text = f"planned: {tiles} tiles in {of} shard{'s' if of > 1 else ''}"
-        move_run(site.ledger, run.id, "running", text, place=place, **facts)
-    return told
+        move_run(site.ledger, run.id, "running", MERGED if is_merged else _said(tiles, of), place=place, **facts)
+    return told | {"is_merged": is_merged}
+
+
+def share_of(watch: str | None) -> str:
+    """Return the share of the machines that a watch's jobs belong to: letters and digits, another for each watch.
+
+    Args:
+        watch: its name; None for what no watch ordered.
+    """
+    if watch is None:
+        return HAND
+    kept = "".join(letter for letter in watch if letter.isascii() and letter.isalnum())
+    # What loses a sign, or is called as what no watch ordered, would be another's share.
+    return watch if kept == watch != HAND else f"{kept}{hashlib.sha256(watch.encode()).hexdigest()[:12]}"
+
+
+def _said(tiles: int, of: int) -> str:
+    return f"planned: {tiles} tiles in {of} shard{'s' if of > 1 else ''}"
+
+
+def _shards(site: StageSite, run: CloudRun, order: Order, planned: ScenePlan) -> int:
+    """Return in how many shards a run is cut: in as many as before, so that the parts which are there serve."""
+    if run.shards and run.job_id == planned.plan.job_id and not run.is_forced:
+        return shard_count(planned.plan, run.shards)
+    return shards_for(planned.plan, order.options.shards, read_rate(site.ledger, order.model), site.shard_s)
 
 
 def _asked(site: StageSite, order: Order) -> AskedJob:
@@ -130,6 +160,14 @@ def _is_done(site: StageSite, run: CloudRun, planned: ScenePlan, collection: str
     return isinstance(existing, dict) and is_result_whole(
         existing, result_url(site.bucket, collection, result_id(planned))
     )
+
+
+def _is_merged(site: StageSite, run: CloudRun, planned: ScenePlan, collection: str) -> bool:
+    """Say whether an earlier attempt has merged the result, and failed at its Item alone."""
+    if run.attempt == 1 or run.is_forced:
+        return False
+    results = result_url(site.bucket, collection, result_id(planned))
+    return merged_before(work_url(site.bucket, run.id), results, planned.plan.job_id) is not None
 
 
 def _write(site: StageSite, run: CloudRun, what: tuple[ScenePlan, AskedJob, str], of: int) -> None:

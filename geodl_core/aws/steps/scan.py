@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from geodl_core.aws.ledger.ledger import DAY_S, answers, claim_order, number, read_run
+from geodl_core.aws.ledger.claims import claim_order, take_over
+from geodl_core.aws.ledger.ledger import DAY_S, CloudRun, answers, number, read_run
 from geodl_core.aws.ledger.orders import keep_order
 from geodl_core.aws.ledger.watches import read_cloud_watch
 from geodl_core.aws.site.documents import write_lines
@@ -17,7 +18,7 @@ from geodl_core.aws.site.executions import Deployment
 from geodl_core.aws.site.layout import backfill_key, backfill_url
 from geodl_core.aws.site.model_index import model_finder
 from geodl_core.aws.steps.ingest import Known, take_order
-from geodl_core.domain.run.order import order_id
+from geodl_core.domain.run.order import Order, order_id
 from geodl_core.domain.run.state import MOST_TRIES, pause_s
 from geodl_core.domain.scan.place import Place, first_place, place_json, read_place
 from geodl_core.domain.scan.windows import Kind, Window, scan_window
@@ -33,8 +34,8 @@ KEEP_S = 400 * DAY_S
 """How long a back-fill's standing is remembered."""
 CHUNK = 5_000
 """Items of a back-fill that are listed before they are run."""
-HELD_DAYS = 7
-"""So long nobody but the back-fill starts what it has listed."""
+STOPPED = "States.ABORTED"
+"""Class of the error of a run whose execution was stopped, as those of a back-fill that is stopped are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +77,8 @@ def scan_stage(deployment: Deployment, known: Known, event: Mapping[str, Any], t
         turn: what it may take.
 
     Returns:
-        watch, is_done, found, matched, ordered; of a back-fill also items_bucket, items_key and count of a list with a
-        line {"run_id", "attempt"} for each run to be started, and the next number.
+        watch, is_done, found, matched, ordered, started; of a back-fill also items_bucket, items_key and count of a
+        list with a line {"run_id", "attempt"} for each run to be started, and the next number.
 
     Raises:
         InputError: no such watch, or it cannot be scanned for.
@@ -98,15 +99,15 @@ def scan_stage(deployment: Deployment, known: Known, event: Mapping[str, Any], t
         if backfill is None:
             # At once: where the API does not answer at all, the sweep asks again.
             _keep(deployment, row, standing)
-    basket = _Basket(deployment, known, watch, is_listing=backfill is not None)
+    basket = _Basket(deployment, known, watch, None if backfill is None else str(backfill))
     before = standing.counts
 
     def keep(reached: Standing) -> None:
         total = {name: before.get(name, 0) + basket.counts[name] for name in COUNTS}
         _keep(deployment, row, replace(reached, counts=total))
 
-    # Of a back-fill the place moves on when its list is written: what is listed twice is run once.
-    standing = _pages((watch, kind), standing, turn, basket, keep if backfill is None else None)
+    # Where runs are listed the place moves on when the list is written: what is listed twice is run once.
+    standing = _pages((watch, kind), standing, turn, basket, keep if basket.lister is None else None)
     told = {"watch": watch.name, "is_done": standing.place is None, **basket.counts}
     ended = Standing(None, last_end=standing.window.end if standing.window else None)
     if backfill is not None:
@@ -119,13 +120,13 @@ def scan_stage(deployment: Deployment, known: Known, event: Mapping[str, Any], t
 class _Basket:
     """What is made of Items that are found: runs, or lines of a back-fill's list; and how many of what."""
 
-    def __init__(self, deployment: Deployment, known: Known, watch: Watch, *, is_listing: bool) -> None:
+    def __init__(self, deployment: Deployment, known: Known, watch: Watch, backfill: str | None) -> None:
         self._deployment, self._watch = deployment, watch
         self._find = model_finder(deployment.s3, deployment.bucket, known.models, deployment.ledger.clock)
         # What a brake puts off is not the map's to start: each run of such a watch is ordered as a scan orders it.
-        self._is_listing = is_listing and watch.max_runs_per_day is None
+        self.lister = backfill if watch.max_runs_per_day is None else None
         self.listed: list[dict[str, Any]] = []
-        self.counts = dict.fromkeys(COUNTS, 0)
+        self.counts = dict.fromkeys((*COUNTS, "started"), 0)
 
     def feed(self, turned: Turned) -> None:
         """Take the Items of a page."""
@@ -133,13 +134,14 @@ class _Basket:
         self.counts["matched"] += len(turned.found)
         for found in turned.found:
             order = orders_of(self._watch, found.item, self._find(self._watch.model).reference)
-            if self._is_listing:
-                line = _listed(self._deployment, order)
+            if self.lister is not None:
+                line = _listed(self._deployment, order, self.lister)
                 self.listed += line
                 self.counts["ordered"] += len(line)
             else:
                 taken = take_order(self._deployment, order, self._watch.max_runs_per_day)
                 self.counts["ordered"] += taken.is_new
+                self.counts["started"] += taken.is_started
 
 
 def _list(deployment: Deployment, event: Mapping[str, Any], number: int, listed: list[Any]) -> dict[str, Any]:
@@ -203,15 +205,35 @@ def _opened(deployment: Deployment, watch: Watch, event: Mapping[str, Any], stan
     return replace(standing, window=scan_window(now, source.lookback_days, standing.last_end), counts={})
 
 
-def _listed(deployment: Deployment, order: Any) -> list[dict[str, Any]]:
-    """Claim an order for the back-fill; return its line, none where it is run or was."""
+def _listed(deployment: Deployment, order: Order, name: str) -> list[dict[str, Any]]:
+    """Claim an order for the back-fill of this name; return its line, none where it is run or was."""
     run_id = order_id(order)
     run = read_run(deployment.ledger, run_id)
     if run is None:
         keep_order(deployment.s3, deployment.bucket, run_id, order)
-        until = deployment.ledger.clock() + HELD_DAYS * DAY_S
-        run = claim_order(deployment.ledger, order, None, until).run
+        run = claim_order(deployment.ledger, order, None, name).run
+    elif _is_left_behind(run, name):
+        # The order may have been kept so long ago that it is gone.
+        keep_order(deployment.s3, deployment.bucket, run_id, order)
+        run = take_over(deployment.ledger, run, name)
     return [{"run_id": run.id, "attempt": run.attempt}] if run.state == "queued" else []
+
+
+def _is_left_behind(run: CloudRun, name: str) -> bool:
+    """Say whether a back-fill that ended has left a run: it was stopped with it, or is held by it still.
+
+    Of what an earlier execution of the same back-fill holds nobody starts anything any more, since the next one is
+    begun after its end. What other back-fills hold is listed as it is: they may be under way.
+    """
+    if run.state == "failed":
+        return (run.error or {}).get("class") == STOPPED
+    is_earlier = run.held_by not in (None, name) and _series(run.held_by or "") == _series(name)
+    return run.state == "queued" and is_earlier
+
+
+def _series(name: str) -> str:
+    """Return what the executions of a back-fill have in common: their names but for the number at the end."""
+    return name.rpartition("-")[0]
 
 
 def _read(deployment: Deployment, row: Mapping[str, str]) -> Standing:

@@ -9,7 +9,7 @@ from geodl_core.aws.ledger.ledger import CloudRun, StatePage, list_by_state, mov
 from geodl_core.aws.site.executions import Deployment, describe, execution_name, running_names, start_run
 from geodl_core.aws.steps.causes import Failure, read_failure
 from geodl_core.aws.steps.fail_stage import end_run
-from geodl_core.domain.run.state import State
+from geodl_core.domain.run.state import ACTIVE, FINAL, State
 from geodl_core.errors import InputError, UnavailableError
 
 MOST_RUNS = 10_000
@@ -26,7 +26,7 @@ class Swept:
     """What a sweep did."""
 
     started: int
-    """Runs that were due."""
+    """Runs that were due, and that no back-fill holds."""
     restarted: int
     """That were claimed, and had no execution."""
     ended: int
@@ -42,10 +42,11 @@ def sweep(deployment: Deployment) -> Swept:
         UnavailableError: ledger or Step Functions do not answer, for a run at least; all others are swept.
     """
     now = deployment.ledger.clock()
-    waiting = _left(deployment, "queued", now)
-    due = [run for run in waiting if run.not_before <= now]
+    # However many wait for their day: those that are due are asked for, not the ones that have waited longest.
+    due = _left(deployment, "queued", StatePage(MOST_RUNS, due=now), now)
     outcomes, failed = _each(due, partial(_start, deployment))
-    active = list(chain(_left(deployment, "claimed", now), _left(deployment, "running", now)))
+    lists = (_left(deployment, state, StatePage(MOST_RUNS), now) for state in ACTIVE)
+    active = list(chain.from_iterable(lists))
     running = running_names(deployment) if active else set()
     settled, more = _each((run for run in active if execution_name(run) not in running), partial(_settle, deployment))
     if failed or more:
@@ -65,7 +66,8 @@ def end_stopped(deployment: Deployment, execution: str) -> bool:
         UnavailableError: ledger or Step Functions do not answer.
     """
     run = read_run(deployment.ledger, execution.rpartition("-")[0])
-    if run is None or execution_name(run) != execution or run.state not in ("claimed", "running"):
+    # One that was stopped before it planned is queued still; no other execution may have its name.
+    if run is None or execution_name(run) != execution or run.state in FINAL:
         return False
     return _settle(deployment, run) == "ended"
 
@@ -86,9 +88,9 @@ def _start(deployment: Deployment, run: CloudRun) -> str:
     return "started"
 
 
-def _left(deployment: Deployment, state: State, now: float) -> list[CloudRun]:
+def _left(deployment: Deployment, state: State, asked: StatePage, now: float) -> list[CloudRun]:
     """Return the runs in a state that nobody has changed lately."""
-    runs = list_by_state(deployment.ledger, state, StatePage(MOST_RUNS))
+    runs = list_by_state(deployment.ledger, state, asked)
     return [run for run in runs if run.updated <= now - GRACE_S]
 
 

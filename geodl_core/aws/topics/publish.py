@@ -20,7 +20,7 @@ from geodl_core.aws.ledger.ledger import DynamoLedger, answers
 from geodl_core.aws.site.account import HOW
 from geodl_core.aws.site.documents import write_document
 from geodl_core.aws.site.layout import Bucket, large_url
-from geodl_core.domain.watch.envelopes import read_envelope
+from geodl_core.domain.watch.envelopes import read_envelope, require_complete
 from geodl_core.domain.watch.match import MODELS
 from geodl_core.errors import CatalogError, InputError, ItemError, StoreError
 
@@ -145,6 +145,8 @@ def publish_event(
     envelope = read_envelope(event, "event")
     if envelope.problems or len(envelope.items) != len(envelope.messages):
         raise ItemError("; ".join(envelope.problems[:5]) or "event: expected Items, found references to Items")
+    for item in envelope.items:
+        require_complete(item)
     return publish_items(topic, envelope.items)
 
 

@@ -21,7 +21,7 @@ from geodl_core.aws.site.model_index import resolve_model
 from geodl_core.aws.steps.causes import read_failure
 from geodl_core.aws.watches.controls import Controls
 from geodl_core.domain.scan.windows import Window, stamp
-from geodl_core.errors import InputError
+from geodl_core.errors import AbsentError, InputError
 
 KEEP_S = 400 * DAY_S
 MOST = 50
@@ -63,7 +63,8 @@ def start_backfill(controls: Controls, name: str, window: Window, *, again: bool
         controls: of the deployment.
         name: of the watch, which may be paused.
         window: when Items were taken.
-        again: begin anew where it has ended: what was run is not run again, what has appeared since is.
+        again: begin anew where it has ended: what was run is not run again; what was stopped with it, what it had
+            listed and not started, and what has appeared since is.
 
     Raises:
         InputError: no such watch, it cannot be scanned for, or there is no state machine for back-fills.
@@ -71,8 +72,7 @@ def start_backfill(controls: Controls, name: str, window: Window, *, again: bool
         UnavailableError: something does not answer.
     """
     deployment = controls.deployment
-    if not controls.backfill_machine:
-        raise InputError("expected a state machine for back-fills, found none", hint="GEODL_BACKFILL_MACHINE names it")
+    _require_machine(controls)
     watch = read_cloud_watch(deployment.ledger, name).watch
     if watch.mode != "schedule":
         raise InputError(f"watch {name}: expected one of mode schedule, found one of what is published")
@@ -86,6 +86,37 @@ def start_backfill(controls: Controls, name: str, window: Window, *, again: bool
         _start(controls, name, window, _execution(row))
         found = _told(controls, row)
     return found or _unknown(row)
+
+
+def stop_backfill(controls: Controls, name: str, window: Window) -> CloudBackfill:
+    """Stop the back-fill of a watch for a window of time, and with it the scenes that it runs; one that ended stays so.
+
+    What it had listed and not started waits until the back-fill is begun again: nobody else starts that by himself.
+
+    Args:
+        controls: of the deployment.
+        name: of the watch, which may be gone by now.
+        window: as the back-fill was asked for.
+
+    Raises:
+        InputError: there is none for this window, or no state machine for back-fills.
+        UnavailableError: something does not answer.
+    """
+    _require_machine(controls)
+    key = {"pk": f"WATCH#{name}", "sk": f"BACKFILL#{backfill_key_of(name, window)}"}
+    rows = read_rows(controls.deployment.ledger, [key])
+    if not rows:
+        days = f"{stamp(window.start)} to {stamp(window.end)}"
+        raise AbsentError(
+            f"watch {name}: no back-fill of {days}", hint=f"geodl watch show {name} tells which there are"
+        )
+    found = _told(controls, rows[0])
+    if found is None or found.status in ENDED:
+        return found or _unknown(rows[0])
+    with account_errors(f"back-fill {found.name}"):
+        arn = execution_arn(controls.backfill_machine, found.name)
+        controls.deployment.states.stop_execution(executionArn=arn, error="Cancelled", cause="stopped by hand")
+    return _told(controls, rows[0]) or found
 
 
 def list_backfills(controls: Controls, name: str) -> list[CloudBackfill]:
@@ -110,6 +141,11 @@ def backfill_facts(one: CloudBackfill) -> dict[str, Any]:
     times = {"since": stamp(one.window.start), "until": stamp(one.window.end), "asked": stamp(one.asked)}
     stopped = None if one.stopped is None else stamp(one.stopped)
     return {"name": one.name, **times, "status": one.status, "stopped": stopped, "cause": one.cause, **one.counts}
+
+
+def _require_machine(controls: Controls) -> None:
+    if not controls.backfill_machine:
+        raise InputError("expected a state machine for back-fills, found none", hint="GEODL_BACKFILL_MACHINE names it")
 
 
 def _begun(ledger: DynamoLedger, name: str, window: Window) -> Mapping[str, Any]:

@@ -18,7 +18,7 @@ from geodl_core.domain.watch.match import index_watches, match_item
 from geodl_core.domain.watch.watch import Source, Watch
 from geodl_core.errors import InputError, ItemError, QueryError
 from geodl_core.service.scans.backfill import Survey, survey_with
-from geodl_core.service.scans.scan_watch import Listen, Pause
+from geodl_core.service.scans.scan_watch import Listen, Wait
 from geodl_core.service.scans.scheduler import next_firing
 from geodl_core.service.watches.existing import Applied, Searched, candidates
 from geodl_core.service.watches.verdict import decide, shown_name
@@ -81,7 +81,7 @@ def apply_on_stack(controls: Controls, catalog: Searched, name: str, *, is_dry: 
 
 
 def survey_on_stack(
-    controls: Controls, asked: tuple[Watch, Kind, Window | None], rates: Rates, whom: tuple[Listen, Pause]
+    controls: Controls, asked: tuple[Watch, Kind, Window | None], rates: Rates, whom: tuple[Listen, Wait]
 ) -> tuple[Window, Survey]:
     """Return what a scan or back-fill of a deployment would order, searched for from here; nothing is stored.
 
@@ -89,7 +89,7 @@ def survey_on_stack(
         controls: of the deployment.
         asked: watch, kind of scan, and window; None for what a scan would look at now.
         rates: what work takes.
-        whom: is told after each page; waits so many seconds.
+        whom: is told after each page; waits so many seconds, and is told why.
 
     Returns:
         The window that was looked at, and what is in it.

@@ -38,6 +38,12 @@ _NOT_READY = (
     psycopg.errors.UndefinedObject,
     psycopg.errors.InvalidSchemaName,
 )
+SETTINGS = {"search_path": "pgstac, public", "timezone": "UTC", "jit": "off", "max_parallel_workers_per_gather": "0"}
+"""What the SQL of this package relies on; compiling a query and starting processes for it takes longer than most do."""
+_ASK = "SELECT " + ", ".join(f"current_setting('{name}')" for name in SETTINGS)
+SETTING = "; ".join(
+    f"SET {name} TO {value if name == 'search_path' else repr(value)}" for name, value in SETTINGS.items()
+)
 INIT_HINT = "geodl catalog init --catalog ADDRESS makes it ready"
 T = TypeVar("T")
 
@@ -123,14 +129,11 @@ def connect(dsn: str, autocommit: bool = False) -> Connection:
 
 
 def configure(connection: Connection) -> None:
-    """Set what the SQL of this package relies on."""
+    """Set what the SQL of this package relies on, unless it is so: RDS Proxy shares no connection that set anything."""
     # Plans for the values at hand find indexes and partitions that general ones miss.
     connection.prepare_threshold = None
-    # Compiling a query and starting processes for it takes longer than most queries do.
-    connection.execute(
-        "SET search_path TO pgstac, public; SET timezone TO 'UTC'; "
-        "SET jit TO off; SET max_parallel_workers_per_gather TO 0"
-    )
+    if connection.execute(_ASK).fetchone() != tuple(SETTINGS.values()):
+        connection.execute(SETTING)
     if not connection.autocommit:
         connection.commit()
 

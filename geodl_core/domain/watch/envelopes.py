@@ -22,6 +22,13 @@ MOST_LEVELS = 100
 MOST_CHARACTERS = 32 << 20
 """Of a message that is wrapped as text."""
 MOST_HREF = 8_000
+NEEDED: Mapping[str, type | tuple[type, ...]] = {
+    "id": (str, int),
+    "properties": dict,
+    "assets": dict,
+    "stac_version": str,
+}
+"""Key of a STAC Item → what it must be; assets may be an empty object."""
 SUBSCRIPTIONS = ("SubscriptionConfirmation", "UnsubscribeConfirmation")
 EXPECTED = (
     "expected a STAC Item, a FeatureCollection, {href}, {collection, id}, "
@@ -80,6 +87,17 @@ def read_envelope(document: Any, place: str) -> Envelope:
             raise InputError(f"{place}: expected at most {MOST_MESSAGES:,} messages, found more")
         found.append(message)
     return Envelope(tuple(found))
+
+
+def require_complete(document: Mapping[str, Any]) -> None:
+    """Make sure that a Feature is a STAC Item, as far as that is told by its outermost keys.
+
+    Raises:
+        ItemError: it is another Feature.
+    """
+    lacking = [key for key, kind in NEEDED.items() if not isinstance(document.get(key), kind) or document[key] == ""]
+    if lacking:
+        raise ItemError(f"expected a STAC Item, found a Feature without {', '.join(lacking)}")
 
 
 def _unwrapped(document: Any, place: str, depth: int) -> Iterator[Message]:

@@ -53,7 +53,8 @@ def open_package(location: str, catalog: str, is_strict: bool = False) -> ModelP
     except CatalogError as error:
         raise ModelError(
             f"{location}: expected a model file, or a model of the catalog {hide_secrets(catalog)}: {error.message}",
-            hint="register it with geodl model add, or give the path of a .emd or .dlpk",
+            hint="register it with geodl model add, or give the path of a .emd or .dlpk; "
+            "geodl rerun RESULT --stack NAME takes that of a deployment",
         ) from error
 
 

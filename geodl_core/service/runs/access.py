@@ -1,4 +1,4 @@
-"""Runs as the command line reaches them: in a ledger on this machine, or over the API of a server."""
+"""Runs as the command line reaches them: in a ledger on this machine, over the API of a server, of a deployment."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ class RunPage:
 
     runs: list[dict[str, Any]]
     next: tuple[float, str] | None
-    """`RunFilter.before` of the next page, None after the last one."""
+    """`RunFilter.before` of the next page, None after the last one; what its time is of is for who made the page."""
 
 
 class Runs(Protocol):
@@ -41,10 +41,6 @@ class Runs(Protocol):
         """Return what happened to a run."""
         ...
 
-    def logs(self, run_id: str, after: int) -> list[dict[str, Any]]:
-        """Return the lines of a run's log behind a `seq`."""
-        ...
-
     def retry(self, run_id: str) -> dict[str, Any]:
         """Queue a run that failed."""
         ...
@@ -55,6 +51,14 @@ class Runs(Protocol):
 
     def cancel(self, run_id: str) -> dict[str, Any]:
         """Stop a run."""
+        ...
+
+
+class LoggedRuns(Runs, Protocol):
+    """Runs that keep what their workers said."""
+
+    def logs(self, run_id: str, after: int) -> list[dict[str, Any]]:
+        """Return the lines of a run's log behind a `seq`."""
         ...
 
 

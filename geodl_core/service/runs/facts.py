@@ -66,10 +66,12 @@ def line_facts(line: Mapping[str, Any]) -> dict[str, Any]:
     return {**{name: line[name] for name in ("seq", "run_id", "worker", "level", "text")}, "at": stamp(line["at"])}
 
 
-def progress(facts: Mapping[str, Any]) -> int:
-    """Return how far a run is, per cent; 100 only where it has succeeded."""
+def progress(facts: Mapping[str, Any]) -> int | None:
+    """Return how far a run is, per cent; 100 only where it has succeeded, None where its tiles are not counted."""
     if facts["state"] == "succeeded":
         return 100
+    if facts["tiles_done"] is None:
+        return None
     return min(99, 100 * int(facts["tiles_done"]) // int(facts["tiles"])) if facts["tiles"] else 0
 
 

@@ -26,6 +26,7 @@ from geodl_core.service.scans.scan_watch import (
     Listen,
     Pause,
     ScanReport,
+    Wait,
     counts_after,
     model_of,
     orders_for,
@@ -89,14 +90,14 @@ def backfill(
     return run_scan(services, open_scan(services.ledger, asked).id, *whom)
 
 
-def survey(services: Services, asked: tuple[Watch, Kind, Window], rates: Rates, whom: tuple[Listen, Pause]) -> Survey:
+def survey(services: Services, asked: tuple[Watch, Kind, Window], rates: Rates, whom: tuple[Listen, Wait]) -> Survey:
     """Return what a scan would order, and what that would take; nothing is stored.
 
     Args:
         services: catalog and ledger.
         asked: watch, kind of scan and window.
         rates: what work takes; where it says nothing of speed, the last runs of the watch's model do.
-        whom: is told after each page; waits so many seconds.
+        whom: is told after each page; waits so many seconds, and is told why.
 
     Raises:
         UnavailableError: the API does not answer.
@@ -113,7 +114,7 @@ def survey_with(
     model: str,
     known: Callable[[Sequence[str]], set[str]],
     rates: Rates,
-    whom: tuple[Listen, Pause],
+    whom: tuple[Listen, Wait],
 ) -> Survey:
     """Return what a scan would order, wherever its runs are kept; see `survey`.
 
@@ -122,21 +123,21 @@ def survey_with(
         model: `NAME@VERSION` that the watch means.
         known: returns which of some runs there are.
         rates: what work takes.
-        whom: is told after each page; waits so many seconds.
+        whom: is told after each page; waits so many seconds, and is told why.
 
     Raises:
         UnavailableError: the API does not answer.
         InputError: the watch cannot be scanned for.
     """
     watch, kind, window = asked
-    listen, pause = whom
+    listen, wait = whom
     area = area_shape(Area(watch.aoi)) if watch.aoi is not None and watch.clip else None
     scenes: dict[str, Scene] = {}
     with StacSearch(source_of(watch).api) as search:
-        abilities = _patiently(search.abilities, pause)
+        abilities = _patiently(search.abilities, wait)
         plan = make_plan(watch, kind, window, abilities)
         report = ScanReport(0, 0, 0, 0, {}, {}, 0, 0.0, "open")
-        for turned, counts in _turns(plan, abilities, search, pause):
+        for turned, counts in _turns(plan, abilities, search, wait):
             ids = [order_id(order) for order in orders_for(watch, model, turned.found)]
             there = known(ids)
             for run_id, found in zip(ids, turned.found, strict=True):
@@ -179,20 +180,18 @@ def recorded_rate(ledger: Ledger, model: str) -> float | None:
     return 3600 * km2 / seconds if km2 > 0 and seconds > 0 else None
 
 
-def _turns(
-    plan: Plan, abilities: Abilities, search: StacSearch, pause: Pause
-) -> Iterator[tuple[Turned, dict[str, Any]]]:
+def _turns(plan: Plan, abilities: Abilities, search: StacSearch, wait: Wait) -> Iterator[tuple[Turned, dict[str, Any]]]:
     """Yield each page of a scan, with the counts so far."""
     place: Place | None = first_place(plan.course)
     counts: dict[str, Any] = dict(NO_COUNTS)
     while place is not None:
-        turned = _patiently(partial(turn_page, plan, abilities, place, search), pause)
+        turned = _patiently(partial(turn_page, plan, abilities, place, search), wait)
         counts = counts_after(counts, turned)
         place, abilities = turned.place, turned.abilities
         yield turned, counts
 
 
-def _patiently(ask: Callable[[], Found | Later], pause: Pause) -> Found:
+def _patiently(ask: Callable[[], Found | Later], wait: Wait) -> Found:
     """Return what an API answers, asked again with growing pauses.
 
     Raises:
@@ -203,7 +202,8 @@ def _patiently(ask: Callable[[], Found | Later], pause: Pause) -> Found:
         tries += 1
         if is_hopeless(tries):
             raise UnavailableError(f"{answer.text}, in {tries} tries", hint="try again later")
-        pause(answer.pause_s or pause_s(tries, random()))  # noqa: S311  # spreads retries, keeps no secret
+        seconds = answer.pause_s or pause_s(tries, random())  # noqa: S311  # spreads retries, keeps no secret
+        wait(seconds, answer.text)
     return answer
 
 

@@ -67,6 +67,8 @@ class ScanReport:
 
 Listen = Callable[[ScanReport], None]
 Pause = Callable[[float], None]
+Wait = Callable[[float, str], None]
+"""As `Pause`, and is told why."""
 
 
 def scan_watch(services: Services, watch: Watch, window: Window | None, listen: Listen, pause: Pause) -> ScanReport:

@@ -54,6 +54,8 @@ def send(server: str, token: str | None, document: Any, collection: str | None) 
             if response.status_code >= 500 or response.status_code == requests.codes.too_many
             else InputError
         )
-        raise kind(f"{shown}: the server answers {response.status_code}: {said}")
+        is_other = response.status_code == requests.codes.not_found
+        hint = "is it geodl serve? a deployment on AWS is named by --stack NAME" if is_other else None
+        raise kind(f"{shown}: the server answers {response.status_code}: {said}", hint=hint)
     names = ("place", "outcome", "collection", "item_id", "text")
     return [Published(**{name: one.get(name) for name in names}) for one in answer["results"]]

@@ -47,6 +47,27 @@ def test_a_job_is_judged_by_its_exit_code(code):
     assert f"exit code {code}" in failure.message
 
 
+@pytest.mark.parametrize("code", [2, 75, 137])
+def test_a_job_of_managed_instances_is_judged_by_its_exit_code_too(code):
+    """Definitions with EcsProperties have the container within a list of tasks, each with a list of containers."""
+    container = {"Name": "geodl", "ExitCode": code, "LogStreamName": "geodl/geodl/abc"}
+    job = {
+        "JobId": "1",
+        "JobName": "shard",
+        "StatusReason": "Essential container in task exited",
+        "Attempts": [{"TaskProperties": [{"Containers": [container]}]}] * 4,
+        "EcsProperties": {"TaskProperties": [{"Containers": [{"Name": "agent", "ExitCode": 0}, container]}]},
+    }
+    failure = read_failure("States.TaskFailed", json.dumps(job))
+    assert (failure.kind, failure.log) == (EXIT_CODES[code].__name__, "geodl/geodl/abc")
+    assert failure.message == f"shard: exit code {code}, in 4 tries"
+    never = job | {
+        "StatusReason": "CannotPullContainerError",
+        "EcsProperties": {"TaskProperties": [{"Containers": [{}]}]},
+    }
+    assert "it was never started" in read_failure("States.TaskFailed", json.dumps(never)).message
+
+
 def test_the_last_line_of_error_counts():
     """Of several lines the last that geodl wrote as an error is taken; without one nothing changes."""
     failure = read_failure("States.TaskFailed", json.dumps({"JobName": "j", "Container": {"ExitCode": 3}}))

@@ -1,5 +1,6 @@
 """What scenes cost: by hand for one, and for a hundred thousand; and that counts are those of the state machines."""
 
+import functools
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from geodl_core.aws.cost.cost import (
     Work,
     backfill_entries,
     cost_of,
+    machine_usd,
     scene_entries,
     scene_states,
 )
@@ -31,12 +33,12 @@ ROOT = Path(__file__).parents[3]
 PRICES = read_prices()
 WORK = Work(2, 300.0, "raster", 10.0, result_bytes=40e6, files=4, model_bytes=100_000_000, item_bytes=30_000)
 """A scene in two jobs of five minutes, by a network of 100 MB; its result of 40 MB is kept for a year."""
-SETUP = Setup(max_vcpus=256, scenes_at_once=128)
-"""64 GPUs."""
+SETUP = Setup(max_vcpus=256, max_on_demand_vcpus=0, scenes_at_once=128)
+"""64 GPUs, all on Spot."""
 
 
 def course(work=WORK, setup=SETUP, **more):
-    asked = {"scenes": 1, "shards": work.shards, "job_s": work.job_s, "max_vcpus": setup.max_vcpus}
+    asked = {"scenes": 1, "shards": work.shards, "job_s": work.job_s, "max_vcpus": setup.slots * setups.JOB_VCPUS}
     return simulate(Backfill(**{**asked, "boot_s": setup.boot_s, "keep_s": setup.keep_s, **more}))
 
 
@@ -127,6 +129,38 @@ def test_a_backfill_by_hand():
     assert total == pytest.approx(7_720, rel=0.02)
 
 
+def test_machines_on_demand_by_hand():
+    """Once Spot's 64 are busy Batch takes 4 more on demand: 4 of 68 are paid at 0.8048 $ an hour, and it ends sooner.
+
+    16,666.67 h × (64 × 0.36216 + 4 × 0.8048) / 68 = 6,470 $, 7 % more; 200,000 × 300 s / 68 are 10.21 days.
+    """
+    setup = replace(SETUP, max_on_demand_vcpus=16)
+    wanted = course(setup=setup, scenes=100_000, scenes_at_once=128, list_s=300.0, finish_s=13.0)
+    found = cost_of(backfill_entries(WORK, setup, wanted), PRICES).lines["machines"]
+    assert 6_470 <= found <= 6_470 * 1.015
+    assert 10.21 <= wanted.seconds / 86_400 <= 10.21 * 1.02
+    # A scene that finds room on Spot pays for no other; of 65 jobs one does not.
+    assert lines(setup=setup) == lines()
+    large = replace(WORK, shards=65)
+    hours = course(large, setup).instance_s / 3_600
+    by_hand = hours * (64 * 0.36216 + 0.8048) / 65
+    assert lines(large, setup)["machines"] == pytest.approx(by_hand)
+    # What is on demand anyway has one price.
+    dear = replace(setup, is_spot=False)
+    assert lines(large, dear)["machines"] == pytest.approx(hours * 0.8048)
+    assert replace(setup, compute="fargate").slots == 64
+
+
+def test_an_hour_of_a_machine_by_hand():
+    """What a square kilometre is reckoned with: Spot's share, the whole price, four processors of Fargate."""
+    for setup, usd in (
+        (Setup(), 0.36216),
+        (Setup(instance="g4dn.xlarge", is_spot=False), 0.526),
+        (Setup(compute="fargate"), (4 * 0.04048 + 16 * 0.004445) * 0.3),
+    ):
+        assert machine_usd(setup, PRICES) == pytest.approx(usd)
+
+
 def test_what_makes_it_dearer():
     """Each change adds to its own lines alone."""
     base = lines()
@@ -176,8 +210,17 @@ def test_standing_costs_by_hand():
         "network": 29.20,
     }
     assert cost_of(standing.standing_entries(Setup()), PRICES).lines == pytest.approx(by_hand)
+    # With a proxy: 8 units of it, and half a unit of a database that never rests, at all times; one secret more.
+    proxied = {**by_hand, "database": 730 * (8 * 0.015 + 0.5 * 0.12), "secrets": 1.20}
+    assert cost_of(standing.standing_entries(Setup(has_proxy=True)), PRICES).lines == pytest.approx(proxied)
     without = cost_of(standing.standing_entries(Setup(has_database=False)), PRICES)
     assert without.total == pytest.approx(0.2628 + 0.19197 + 0.0041 + 8.2 + 0.4, abs=1e-3)
+
+
+def test_a_database_that_never_rests_by_hand():
+    """A scene finds it awake and leaves it so, and pays for the half unit that it asks for more."""
+    found = lines(setup=replace(SETUP, has_proxy=True))["database"]
+    assert found == pytest.approx(3 / 3_600 * 0.5 * 0.12 + 5e-6)
 
 
 def test_all_that_is_counted_has_a_price():
@@ -197,7 +240,9 @@ def definition(name):
 
 def holds(rule, state):
     """Say whether a Choice's rule holds for the data that a machine has."""
-    value = state[rule["Variable"].removeprefix("$.")]
+    if "And" in rule:
+        return all(holds(one, state) for one in rule["And"])
+    value = functools.reduce(lambda found, name: found[name], rule["Variable"].removeprefix("$.").split("."), state)
     test, wanted = next((key, rule[key]) for key in rule if key not in ("Variable", "Next"))
     return {
         "BooleanEquals": lambda: value is wanted,
@@ -232,14 +277,29 @@ def child(machine, name):
 def test_a_scene_enters_as_many_states_as_are_counted(merge, shards):
     """Walked through for real, the machine and its children enter what the cost model pays for."""
     machine = definition("scene")
-    parent = entered(machine, {"is_done": False, "is_empty": False, "merge": merge})
-    children = [entered(child(machine, "Shards"), {"n": n}) for n in range(shards)]
+    parent = entered(machine, {"is_done": False, "is_merged": False, "is_empty": False, "merge": merge})
+    first = {"attempt": 1, "job": {"tries": 1}}
+    children = [entered(child(machine, "Shards"), {"n": n, **first}) for n in range(shards)]
     assert len(parent) == SCENE_STATES
     assert len(children[0]) == SHARD_STATES + FIRST_STATES
     assert all(len(names) == SHARD_STATES for names in children[1:])
     work = replace(WORK, shards=shards, merge=merge)
     assert len(parent) + sum(map(len, children)) == scene_states(work)
     assert used(scene_entries(work, SETUP, course(work), is_alone=True))["states_transition"] == scene_states(work)
+
+
+@pytest.mark.parametrize(("attempt", "tries", "is_noted"), [(1, 1, True), (2, 1, False), (1, 2, False), (3, 4, False)])
+def test_only_a_first_try_says_how_fast_a_model_is(attempt, tries, is_noted):
+    """A job that is tried again, by Batch or with its run, may find its part there: its time is not the model's."""
+    names = entered(child(definition("scene"), "Shards"), {"n": 0, "attempt": attempt, "job": {"tries": tries}})
+    assert ("NoteRate" in names) is is_noted
+
+
+def test_what_is_merged_is_registered_at_once():
+    """Neither a shard nor a merge comes before the Item of what an earlier attempt has merged, empty or not."""
+    for is_empty in (False, True):
+        told = {"is_done": False, "is_merged": True, "is_empty": is_empty, "merge": "batch"}
+        assert entered(definition("scene"), told) == ["Plan", "IsThere", "Register", "Done"]
 
 
 def test_a_backfill_enters_as_many_states_as_are_counted():
@@ -279,13 +339,14 @@ def test_the_setup_is_the_templates(template):
     defaults = {name: parameter.get("Default") for name, parameter in parameters.items()}
     usual = Setup()
     assert (usual.max_vcpus, usual.max_merge_vcpus) == (defaults["MaxGpuVcpus"], defaults["MaxCpuVcpus"])
+    assert usual.max_on_demand_vcpus == defaults["MaxOnDemandVcpus"]
     assert (usual.shards_at_once, usual.scenes_at_once) == (
         defaults["MapConcurrency"],
         defaults["BackfillConcurrency"],
     )
     assert (usual.compute, usual.instance) == (defaults["ShardCompute"], defaults["GpuInstanceTypes"].split(",")[0])
     assert (usual.shard_s, usual.work_days) == (defaults["ShardSeconds"], defaults["WorkDays"])
-    assert usual.scenes_at_once == setups.SCENES_A_JOB * usual.slots
+    assert usual.scenes_at_once == setups.SCENES_A_JOB * usual.first_slots
     memory = {name: resources[name]["Properties"].get("MemorySize") for name in ("Ingest", "Plan", "Register", "Scan")}
     usually = template["Globals"]["Function"]["MemorySize"]
     for name, megabytes in memory.items():
@@ -331,6 +392,7 @@ def test_what_stands_is_the_templates(template):
     assert len([one for one in secrets.values() if one.get("Condition") == "MakesDatabase"]) == (
         standing.DATABASE_SECRETS
     )
+    assert len([one for one in secrets.values() if one.get("Condition") == "MakesProxy"]) == standing.PROXY_SECRETS
     (often,) = [event for event in resources["Sweep"]["Properties"]["Events"].values() if event["Type"] == "Schedule"]
     assert often["Properties"]["Schedule"] == f"rate({60 // standing.SWEEPS_AN_HOUR} minutes)"
     assert (
