@@ -81,12 +81,7 @@ def guarded(run: Callable[[], object]) -> int:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt) as stop:
-        if isinstance(stop.__context__, EOFError):
-            click.echo("error: expected an answer, found the end of the input; nothing was done", err=True)
-            click.echo("hint: --yes does not ask", err=True)
-            return InputError.exit_code
-        click.echo("interrupted; the same command goes on where this one stopped", err=True)
-        return INTERRUPTED
+        return _stopped(stop)
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except MemoryError:
@@ -104,6 +99,16 @@ def guarded(run: Callable[[], object]) -> int:
         click.echo("hint: this is a fault in geodl; GEODL_DEBUG=1 shows where it came from", err=True)
         return 1
     return 0
+
+
+def _stopped(stop: BaseException) -> int:
+    """Say that somebody stopped a command, or that nobody answered its question; return the exit code."""
+    if isinstance(stop.__context__, EOFError):
+        click.echo("error: expected an answer, found the end of the input; nothing was done", err=True)
+        click.echo("hint: --yes does not ask", err=True)
+        return InputError.exit_code
+    click.echo("interrupted; the same command goes on where this one stopped", err=True)
+    return INTERRUPTED
 
 
 def printable(text: str) -> str:
